@@ -1,0 +1,93 @@
+# `make` prints what there is to do. Nothing is needed but python3 (3.11 or newer) and a package index.
+# PYTHON=python3.13 chooses the interpreter of a new .venv; ARGS="..." is handed to pytest (test) or to uv (lock).
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-fast check format migrate revision demo bench-quick lock clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.run ## Migrate the database and serve it on http://127.0.0.1:8000
+	@exec $(VENV)/bin/broadsheet serve
+
+test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL started for the run (ARGS="-k name")
+	@$(PY) -m pytest $(ARGS)
+
+test-fast: $(VENV)/.dev ## Run the tests that are not slow; stop at the first failure
+	@$(PY) -m pytest -x -m "not slow" $(ARGS)
+
+check: $(VENV)/.dev ## Check format, lint, types, schema drift and docs
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(if $(wildcard tests/drift.py),$(PY) -m tests.drift)
+	$(if $(wildcard tests/test_docs.py),$(PY) -m pytest -q tests/test_docs.py)
+
+format: $(VENV)/.dev ## Format the code and apply the safe fixes of the linter
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+migrate: $(VENV)/.run ## Upgrade the database of BROADSHEET_DATABASE_URL to the newest migration
+	@exec $(VENV)/bin/broadsheet migrate
+
+revision: $(VENV)/.dev ## Write a migration from the models and try it on both databases (m="add comments")
+	@test -n "$$m" || { echo 'usage: make revision m="what changes"' >&2; exit 2; }
+	@exec $(PY) -m tests.revision -m "$$m"
+
+demo: $(VENV)/.run ## Fill the database with sample content
+	@exec $(VENV)/bin/broadsheet demo
+
+bench-quick: $(VENV)/.dev ## Run the short form of the benchmarks
+	@$(if $(wildcard bench/__main__.py),exec $(PY) -m bench --quick,echo "no benchmarks yet")
+
+# ---- environment -------------------------------------------------------------------------------------------------
+# A stamp file stands for an installed lock, so a second call installs nothing. dev.txt contains all of run.txt at the
+# same versions, so .dev satisfies .run. uv is several times faster; where it cannot be had, or cannot reach the index
+# that pip is configured for, pip reads the same hashed lock.
+
+install = { $(UV) pip install -q --python $(PY) --no-deps $(1) 2>>$(VENV)/uv.log \
+	|| { echo "uv could not install (see $(VENV)/uv.log), trying pip"; \
+	     $(PY) -m pip install -q --disable-pip-version-check --no-deps $(1); }; }
+
+$(VENV)/.run: requirements/run.txt pyproject.toml $(PY)
+	@echo "installing what the service needs into $(VENV)"
+	@$(call install,--require-hashes -r requirements/run.txt)
+	@$(call install,--no-build-isolation -e .)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml $(PY)
+	@echo "installing what the service, its tests and its checks need into $(VENV)"
+	@$(call install,--require-hashes -r requirements/dev.txt)
+	@$(call install,--no-build-isolation -e .)
+	@touch $(VENV)/.run $@
+
+$(PY):
+	@$(PYTHON) -c "" || { echo "$(PYTHON) does not run: install Python 3.11 or newer, or set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "$(PYTHON) is $$($(PYTHON) -V), but 3.11 or newer is needed: set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	|| { echo "$(PYTHON) has no venv or ensurepip (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt || true
+
+COMPILE = $(UV) pip compile -q $(ARGS) --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+lock: $(VENV)/.dev ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(COMPILE) pyproject.toml --group build --group test --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt
+	echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
+	@! grep -nE '://|--index|--extra|--find-links' requirements/*.txt
+
+clean: ## Remove .venv, caches and build products (data/ stays)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +

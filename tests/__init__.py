@@ -1,0 +1,1 @@
+"""The test suite: runs on SQLite and on PostgreSQL."""
