@@ -1,0 +1,1 @@
+"""Machinery: how rows are kept and guarded. Knows no resource by name."""

@@ -1,0 +1,196 @@
+"""How Steps run on one driver connection: statement by statement on asyncpg, in one hop to the connection's thread on
+SQLite.
+
+Nothing here leases connections or begins sessions; `lanes.py` and `database.py` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.data import faults
+from app.data.steps import Statement, Steps
+
+T = TypeVar("T")
+Observe = Callable[[str], None]
+
+
+def unobserved(sql: str) -> None:
+    """The hook of databases that nobody watches."""
+
+
+async def run_on_asyncpg(driver: Any, steps: Steps[T], seconds: float, observe: Observe = unobserved) -> T:
+    """Each statement may take so many seconds. Raises the driver's errors; Unavailable 57014 after the time-out."""
+    try:
+        statement = next(steps)
+        while True:
+            observe(statement.sql)
+            if statement.many:
+                rows = await driver.fetchmany(statement.sql, statement.args, timeout=seconds)
+            else:
+                rows = await driver.fetch(statement.sql, *statement.args, timeout=seconds)
+            statement = steps.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    except TimeoutError as exc:
+        raise faults.too_slow() from exc
+    finally:
+        steps.close()
+
+
+class Job(Generic[T]):
+    """All statements of a unit, as one function for SQLite's thread. With `begin` they share one snapshot."""
+
+    def __init__(self, steps: Steps[T], *, begin: bool, observe: Observe = unobserved) -> None:
+        self.steps = steps
+        self.begin = begin
+        self.observe = observe
+        self.stopped = False  # no further statement may start
+        self.done = False
+        self.connection: sqlite3.Connection | None = None
+
+    def __call__(self, connection: sqlite3.Connection) -> T:
+        self.connection = connection
+        try:
+            if not self.begin:
+                return self._run(connection)
+            self._stop_here()
+            connection.execute("BEGIN")
+            try:
+                return self._run(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")  # of reads alone: it only ends the snapshot
+        finally:
+            self.done = True
+
+    def _run(self, connection: sqlite3.Connection) -> T:
+        steps = self.steps
+        try:
+            statement = next(steps)
+            while True:
+                self._stop_here()
+                self.observe(statement.sql)
+                statement = steps.send(_rows(connection, statement))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            steps.close()
+
+    def _stop_here(self) -> None:
+        if self.stopped:
+            raise sqlite3.OperationalError("interrupted")
+
+    async def stop(self) -> None:
+        """Ask until the job is over: an interrupt stops only a statement that is running at that moment."""
+        self.stopped = True
+        while not self.done:
+            if self.connection is not None:
+                self.connection.interrupt()
+            await asyncio.sleep(0.002)
+
+
+def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
+    if not statement.many:
+        return connection.execute(statement.sql, statement.args).fetchall()
+    found: list[Any] = []
+    for args in statement.args:
+        try:
+            found += connection.execute(statement.sql, args).fetchall()
+        except sqlite3.IntegrityError as exc:
+            raise faults.about(exc, statement.table, dict(zip(statement.columns, args, strict=False))) from None
+    return found
+
+
+async def run_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
+    """The whole job may take so many seconds, then Unavailable 57014. A cancelled caller must still `stop` the job."""
+    stopping: list[asyncio.Task[None]] = []
+    timer = asyncio.get_running_loop().call_later(seconds, lambda: stopping.append(asyncio.ensure_future(job.stop())))
+    try:
+        return await on_thread(driver, job)
+    except sqlite3.OperationalError as exc:
+        if stopping:
+            raise faults.too_slow() from exc
+        raise
+    finally:
+        timer.cancel()
+
+
+async def run_in_session(session: AsyncSession, steps: Steps[T], seconds: float, observe: Observe = unobserved) -> T:
+    """Run the steps on the session's own connection, inside its transaction. What the session has pending must be
+    flushed already.
+    """
+    connection = await session.connection()  # on SQLite this has sent BEGIN
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if connection.dialect.name == "sqlite":
+        return await _run_to_end_on_sqlite(driver, Job(steps, begin=False, observe=observe), seconds)
+    if not driver.is_in_transaction():
+        await connection.exec_driver_sql("SELECT 1")  # the adapter sends BEGIN with its own first statement only
+    try:
+        return await run_on_asyncpg(driver, steps, seconds, observe)
+    except OSError as exc:
+        raise faults.lost() from exc
+    finally:
+        if driver.is_closed() and not connection.invalidated:
+            await connection.invalidate()  # else the session would keep it
+
+
+async def _run_to_end_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
+    """Not even a cancelled caller leaves before the job is over: the rollback that follows uses the same thread."""
+    try:
+        return await run_on_sqlite(driver, job, seconds)
+    except asyncio.CancelledError:
+        await finish(job.stop())
+        raise
+
+
+async def on_thread(driver: Any, work: Callable[[sqlite3.Connection], T]) -> T:
+    """The one place that uses the private executor of aiosqlite, which has no public way to run a function of ours
+    there.
+    """
+    try:
+        result: T = await driver._execute(work, driver._conn)
+    except ValueError as exc:
+        if "connection" not in str(exc).lower():
+            raise
+        raise sqlite3.OperationalError("connection closed") from exc  # as SQLAlchemy's adapter has it
+    return result
+
+
+async def halt(driver: Any) -> None:
+    """End the statement that runs on a SQLite connection, if one does, and its transaction."""
+    reached = False
+
+    def roll_back(connection: sqlite3.Connection) -> None:
+        nonlocal reached
+        reached = True
+        connection.rollback()
+
+    ending = asyncio.ensure_future(on_thread(driver, roll_back))
+    while not reached and not ending.done():
+        await driver.interrupt()
+        await asyncio.sleep(0.002)
+    await ending
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Await to the end, however often the caller is cancelled meanwhile; the cancellation is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # seen: the cancellation goes first
+    raise cancelled

@@ -1,0 +1,28 @@
+"""A unit of database work as a generator: it yields statements and is sent their rows, and does no input or output
+itself.
+
+So one piece of code runs statement by statement on asyncpg, in a single hop on SQLite's thread, and under a test that
+drives it by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    """Driver SQL with its arguments. With `many`, `args` is a list of argument tuples, and the rows of all runs come
+    back in order. A write names its table and the columns of its arguments, for errors that do not.
+    """
+
+    sql: str
+    args: Sequence[Any]
+    many: bool = False
+    table: str = ""
+    columns: tuple[str, ...] = ()
+
+
+Steps = Generator[Statement, Sequence[Any], T]

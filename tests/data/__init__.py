@@ -1,0 +1,1 @@
+"""Tests of the machinery that keeps rows: engines, lanes, sessions, faults."""
