@@ -1,0 +1,210 @@
+"""The statements of the writer, each compiled once per table, columns and view: locked reads, inserts, updates,
+deletes, links.
+
+Like the reader's they are built with SQLAlchemy, carry the rules where they read, and take their values as slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Dialect, Integer, Numeric, Table, delete, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
+
+from app.data.catalog import Catalog, Relation, Resource
+from app.data.rules import Role, Scope, Values
+from app.data.session import AppSession
+from app.data.steps import Statement, Steps
+from app.query.driver import Lru, Prepared, one_of, prepare, slot
+
+T = TypeVar("T")
+
+CACHED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """Driver rows -> Python values by column name, with SQLAlchemy's result processors."""
+
+    names: tuple[str, ...]
+    processors: tuple[Callable[[Any], Any] | None, ...]
+
+    def __call__(self, row: Sequence[Any]) -> Values:
+        columns = zip(self.names, row, self.processors, strict=False)
+        return {name: value if process is None else process(value) for name, value, process in columns}
+
+
+class WriteStatements:
+    """Compiled write statements of one catalog for one dialect."""
+
+    def __init__(self, catalog: Catalog, dialect: Dialect) -> None:
+        self.catalog, self.dialect = catalog, dialect
+        self.sqlite = dialect.name == "sqlite"
+        self._cache: Lru[Any] = Lru(CACHED)
+
+    def reader(self, table: Table) -> RowReader:
+        columns = list(table.columns)
+        processors = tuple(self._processor(c.type) for c in columns)
+        return self._once(("reader", table), lambda: RowReader(tuple(c.name for c in columns), processors))
+
+    def locked(self, resource: Resource, view: Role, *, deleted: bool, by: str) -> Prepared:
+        """Whole rows that the view sees and that have one of `keys` in column `by`, locked in ascending key order;
+        then whether it may write them.
+        """
+
+        def make() -> Prepared:
+            model, scope = resource.model, Scope.named(view)
+            writable = resource.rule.writable(model, scope) if view is not Role.ADMIN else None
+            may = literal(1, Integer()) if writable is None else writable.cast(Integer)
+            where = resource.conditions(model, scope, deleted=deleted)
+            return self._prepare(self._by_keys(resource.table, by, where, may))
+
+        return self._once(("locked", resource.name, view, deleted, by), make)
+
+    def locked_all(self, table: Table, by: str) -> Prepared:
+        """The same for every row, whatever the caller sees: for what a write must take along. Deleted rows too."""
+        return self._once(("all", table.name, by), lambda: self._prepare(self._by_keys(table, by, [], None)))
+
+    def named(self, resource: Resource, view: Role, column: str) -> Prepared:
+        """(value of `column`, key) of the rows that the view sees and that have one of `keys` there."""
+
+        def make() -> Prepared:
+            c = resource.table.c[column]
+            where = resource.conditions(resource.model, Scope.named(view))
+            rows = select(c, *resource.table.primary_key).where(one_of(c, "keys", c.type, sqlite=self.sqlite), *where)
+            return self._prepare(rows.order_by(c))
+
+        return self._once(("named", resource.name, view, column), make)
+
+    def insert(self, table: Table, columns: tuple[str, ...], *, skip_conflicts: bool = False) -> Prepared:
+        """One row from slots in the order of `columns`; returns its key."""
+
+        def make() -> Prepared:
+            values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
+            if not skip_conflicts:
+                made = self._prepare(insert(table).values(values).returning(*table.primary_key))
+                return made._replace(table=table.name, columns=_in_order(table, columns))
+            dialect_insert = sqlite.insert if self.sqlite else postgresql.insert
+            statement = dialect_insert(table).values(values).on_conflict_do_nothing()
+            return self._prepare(statement.returning(*table.primary_key))
+
+        return self._once(("insert", table.name, columns, skip_conflicts), make)
+
+    def update(self, table: Table, columns: tuple[str, ...], match: tuple[str, ...]) -> Prepared:
+        """Sets `columns` from the first slots on the row that has `match` in the next ones; returns its key."""
+
+        def make() -> Prepared:
+            values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
+            where = [table.c[name] == slot(len(columns) + i, table.c[name].type) for i, name in enumerate(match)]
+            made = self._prepare(update(table).values(values).where(*where).returning(*table.primary_key))
+            return made._replace(table=table.name, columns=_in_order(table, columns))
+
+        return self._once(("update", table.name, columns, match), make)
+
+    def delete(self, table: Table, match: tuple[str, ...]) -> Prepared:
+        """Removes the rows that have `match` in the slots; returns their keys."""
+
+        def make() -> Prepared:
+            where = [table.c[name] == slot(i, table.c[name].type) for i, name in enumerate(match)]
+            return self._prepare(delete(table).where(*where).returning(*table.primary_key))
+
+        return self._once(("delete", table.name, match), make)
+
+    def links(self, relation: Relation, shown: str) -> Prepared:
+        """(near key, far key, the far row's `shown`) for the near `keys`, ordered by what is shown."""
+        target = self.catalog.of(relation.target).table
+
+        def make() -> Prepared:
+            link = _junction(relation)
+            near, far = link.c[relation.near], link.c[relation.far]
+            rows = select(near, far, target.c[shown]).select_from(link.join(target, far == target.c[relation.remote]))
+            lists: dict[str, TypeEngine[Any]] = {"keys": near.type}
+            where = one_of(near, "keys", near.type, sqlite=self.sqlite)
+            return self._prepare(rows.where(where).order_by(near, target.c[shown], far), lists)
+
+        return self._once(("links", _junction(relation).name, relation.near, shown), make)
+
+    def shown(self, target: Resource, view: Role, remote: str, shown: str) -> Prepared:
+        """(key, what is shown) of the far rows with these `keys` that the view sees."""
+
+        def make() -> Prepared:
+            table = target.table
+            key = table.c[remote]
+            where = target.conditions(target.model, Scope.named(view))
+            rows = select(key, table.c[shown]).where(one_of(key, "keys", key.type, sqlite=self.sqlite), *where)
+            return self._prepare(rows.order_by(table.c[shown], key))
+
+        return self._once(("shown", target.name, view, remote, shown), make)
+
+    def any_of(self, table: Table, column: str) -> Prepared:
+        """The `keys` that some row of the table has in this column, each once."""
+
+        def make() -> Prepared:
+            c = table.c[column]
+            return self._prepare(select(c).where(one_of(c, "keys", c.type, sqlite=self.sqlite)).distinct().order_by(c))
+
+        return self._once(("any", table.name, column), make)
+
+    def pairs(self, table: Table, near: str, far: str) -> Prepared:
+        """(near, far) of a junction's rows for the near `keys`."""
+
+        def make() -> Prepared:
+            where = one_of(table.c[near], "keys", table.c[near].type, sqlite=self.sqlite)
+            return self._prepare(select(table.c[near], table.c[far]).where(where).order_by(table.c[near], table.c[far]))
+
+        return self._once(("pairs", table.name, near), make)
+
+    @staticmethod
+    def each(prepared: Prepared, rows: list[tuple[Any, ...]]) -> Steps[Sequence[Any]]:
+        """One statement for each row, all in one round trip; their returned rows in order."""
+        if not rows:
+            return []
+        arguments = [prepared.arguments(row, None, None) for row in rows]
+        return (yield Statement(prepared.sql, arguments, many=True, table=prepared.table, columns=prepared.columns))
+
+    def _processor(self, type_: TypeEngine[Any]) -> Callable[[Any], Any] | None:
+        if isinstance(type_, Numeric) and not self.sqlite:
+            return None  # asyncpg gives Decimal by itself; SQLAlchemy's processor wants to know the server's type
+        return type_.dialect_impl(self.dialect).result_processor(self.dialect, None)
+
+    def _by_keys(self, table: Table, by: str, where: list[Any], extra: Any) -> Any:
+        column = table.c[by]
+        columns = list(table.columns) if extra is None else [*table.columns, extra.label("writable")]
+        rows = select(*columns).where(one_of(column, "keys", column.type, sqlite=self.sqlite), *where)
+        return rows.order_by(*table.primary_key).with_for_update(of=table)
+
+    def _prepare(self, statement: Any, lists: dict[str, TypeEngine[Any]] | None = None) -> Prepared:
+        return prepare(statement, self.dialect, lists or {})
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        found: T | None = self._cache.hit(key)
+        if found is None:
+            found = make()
+            self._cache.store(key, found)
+        return found
+
+
+async def statements_of(session: AppSession) -> WriteStatements:
+    """The compiled statements of the session's catalog and dialect. Connects first: compiling needs a dialect that
+    has.
+    """
+    connection = await session.connection()
+    dialect = connection.dialect
+    key = f"writes on {dialect.name}"
+    found = session.catalog.compiled.get(key)
+    if not isinstance(found, WriteStatements):
+        found = session.catalog.compiled[key] = WriteStatements(session.catalog, dialect)
+    return found
+
+
+def _junction(relation: Relation) -> Table:
+    assert relation.secondary is not None
+    return relation.secondary
+
+
+def _in_order(table: Table, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns as SQLAlchemy writes them: in the table's order."""
+    return tuple(column.name for column in table.columns if column.name in columns)

@@ -1,0 +1,200 @@
+"""Writes rows without entities, set by set: one locked read, one compiled statement per shape, one insert of revisions.
+
+The meaning of a write is in `data/audit.py` and in the rule's `prepare` and `resolve`, shared with AppSession. All
+functions run in the unit of work of `database.writing(who)`, lock rows in ascending key order, apply the rules to the
+old and the new row, and return whole rows as Python values. Unknown and invisible keys raise NotFound, visible ones
+that the caller may not write Forbidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from app.data import audit
+from app.data.audit import Operation, Revision
+from app.data.base import Base, Versioned
+from app.data.catalog import Resource
+from app.data.rules import Row, Values
+from app.data.session import AppSession
+from app.data.steps import Statement, Steps
+from app.errors import NotFound, Stale, Unavailable
+from app.query import extras
+from app.query.driver import Binds
+from app.query.extras import Change, Key
+from app.query.statements import WriteStatements, statements_of
+
+
+async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]) -> list[Values]:
+    """The new rows, in the order given. Raises BadValue, Forbidden, Conflict."""
+    if not rows:
+        return []
+    unit, rule = session.unit, resource.rule
+    if unit.who.view not in rule.inserts:
+        raise audit.denied(resource)
+    pairs: list[tuple[Row | None, Values]] = []
+    for row in rows:
+        audit.refuse_fields(resource, row, unit)
+        pairs.append((None, rule.prepare(None, dict(row), unit.who, unit.now)))
+    await rule.resolve(session, pairs, unit.who, unit.now)
+    changes = [extras.split(resource, None, values) for _, values in pairs]
+    for change in changes:
+        change.new = audit.inserted(resource, change.new, unit)
+    statements = await statements_of(session)
+    await session.run(_insert(statements, resource, changes, unit))
+    return [change.new for change in changes]
+
+
+async def update(
+    session: AppSession, resource: Resource, keys: Sequence[Key], values: Values, *, expect: int | None = None
+) -> list[Values]:
+    """Sets the same values on the rows with these keys; the rows as they are now. `expect` is the version that they
+    must have (Stale).
+    """
+    return await update_each(session, resource, dict.fromkeys(keys, values), expect=expect)
+
+
+async def update_each(
+    session: AppSession, resource: Resource, values_of: Mapping[Key, Values], *, expect: int | None = None
+) -> list[Values]:
+    """Sets on each row, by its key, values of its own; else as `update`."""
+    unit, rule = session.unit, resource.rule
+    for values in values_of.values():
+        audit.refuse_fields(resource, values, unit)
+    olds = await locked(session, resource, list(values_of))
+    pairs: list[tuple[Row | None, Values]] = []
+    for old in olds:
+        if expect is not None and old["version"] != expect:
+            raise stale(resource, old["version"])
+        values = dict(values_of[old[resource.key[0]]])
+        pairs.append((old, rule.prepare(old, values, unit.who, unit.now)))
+    await rule.resolve(session, pairs, unit.who, unit.now)
+    changes = [extras.split(resource, old, new) for old, new in pairs]
+    statements = await statements_of(session)
+    await session.run(_update(statements, resource, changes, unit))
+    return [change.new for change in changes]
+
+
+async def find_or_insert(session: AppSession, model: type[Base], column: str, names: Collection[str]) -> dict[str, Key]:
+    """The keys of the rows with these names in a unique column; missing rows are made. Safe when others make the same
+    at once.
+    """
+    if not names:
+        return {}
+    resource, unit = session.catalog.of(model), session.unit
+    statements = await statements_of(session)
+    find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(names))
+    found: dict[str, Key] = dict(await session.run(_one(find)))
+    missing = sorted(set(names) - found.keys())
+    if not missing:
+        return found
+    if unit.who.view not in resource.rule.inserts:
+        raise audit.denied(resource)
+    rows = [audit.inserted(resource, {column: name}, unit) for name in missing]
+    prepared = statements.insert(resource.table, tuple(rows[0]), skip_conflicts=True)
+    await session.run(statements.each(prepared, [tuple(row.values()) for row in rows]))
+    return dict(await session.run(_one(find)))
+
+
+async def locked(
+    session: AppSession, resource: Resource, keys: Sequence[Key], *, deleted: bool = False
+) -> list[Values]:
+    """The rows with these keys as the caller sees them, locked, in ascending key order. Raises NotFound, Forbidden."""
+    statements = await statements_of(session)
+    (key,) = resource.key
+    rows = await session.run(_locked(statements, resource, session, keys, deleted))
+    if missing := set(keys) - {row[key] for row, _ in rows}:
+        raise missing_row(resource, min(missing))
+    if not all(writable for _, writable in rows):
+        raise audit.denied(resource)
+    return [row for row, _ in rows]
+
+
+def missing_row(resource: Resource, key: Key) -> NotFound:
+    return NotFound(f"no row of {resource.name} has the id {key}", code="BRD404")
+
+
+def stale(resource: Resource, version: int) -> Stale:
+    hint = "Read the row again, then send its new version in If-Match."
+    return Stale(f"the row of {resource.name} is at version {version}", hint=hint)
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+def _locked(
+    statements: WriteStatements, resource: Resource, session: AppSession, keys: Sequence[Key], deleted: bool
+) -> Steps[list[tuple[Values, bool]]]:
+    unit = session.unit
+    prepared = statements.locked(resource, unit.who.view, deleted=deleted, by=resource.key[0])
+    rows = yield prepared.statement((), Binds.of(unit.who, unit.now), list(keys))
+    reader = statements.reader(resource.table)
+    return [(reader(row), bool(row[-1])) for row in rows]
+
+
+def _one(statement: Statement) -> Steps[Sequence[Any]]:
+    return (yield statement)
+
+
+def _insert(statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit) -> Steps[None]:
+    yield from extras.find(statements, resource, changes, unit)
+    for columns, group in _by_shape(changes):
+        prepared = statements.insert(resource.table, columns)
+        keys = yield from statements.each(prepared, [tuple(change.new.values()) for change in group])
+        for change, made in zip(group, keys, strict=True):
+            change.new = dict(zip(resource.key, made, strict=True)) | change.new
+    yield from extras.write(statements, resource, changes)
+    yield from write_revisions(statements, resource, Operation.INSERT, changes, unit)
+
+
+def _update(statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit) -> Steps[None]:
+    yield from extras.find(statements, resource, changes, unit)
+    moved = []
+    for change in changes:
+        old = change.old
+        assert old is not None
+        written = audit.updated(resource, old, change.new, unit, linked=bool(change.links or change.owned))
+        change.new = {**old, **written}
+        if written:
+            moved.append((change, written))
+    yield from write_columns(statements, resource, moved)
+    yield from extras.write(statements, resource, [change for change, _ in moved])
+    yield from write_revisions(statements, resource, Operation.UPDATE, [change for change, _ in moved], unit)
+
+
+def write_columns(statements: WriteStatements, resource: Resource, moved: list[tuple[Change, Values]]) -> Steps[None]:
+    """UPDATE ... WHERE key AND version, one statement text for each set of columns. Raises Unavailable where a row
+    moved under us.
+    """
+    match = (*resource.key, "version") if resource.has(Versioned) else resource.key
+    shapes: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for change, written in moved:
+        assert change.old is not None
+        arguments = (*written.values(), *(change.old[name] for name in match))
+        shapes.setdefault(tuple(written), []).append(arguments)
+    for columns, arguments_of in shapes.items():
+        done = yield from statements.each(statements.update(resource.table, columns, match), arguments_of)
+        if len(done) != len(arguments_of):
+            raise Unavailable("the row was changed at the same time", code="40001", retry_after=1)
+
+
+def write_revisions(
+    statements: WriteStatements, resource: Resource, operation: Operation, changes: Iterable[Change], unit: audit.Unit
+) -> Steps[None]:
+    rows = []
+    for change in changes:
+        new = None if operation is Operation.PURGE else change.new
+        row = audit.revision(resource, operation, change.old, new, change.shown, unit)
+        if row is not None:
+            rows.append(row)
+    if rows:
+        prepared = statements.insert(Revision.__table__, tuple(rows[0]))  # type: ignore[arg-type]  # a Table
+        yield from statements.each(prepared, [tuple(row.values()) for row in rows])
+
+
+def _by_shape(changes: list[Change]) -> Iterable[tuple[tuple[str, ...], list[Change]]]:
+    """Changes that write the same columns. Complete rows do, so this is one group but for keys given by the system."""
+    shapes: dict[tuple[str, ...], list[Change]] = {}
+    for change in changes:
+        shapes.setdefault(tuple(change.new), []).append(change)
+    return shapes.items()

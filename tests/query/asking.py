@@ -1,0 +1,59 @@
+"""Runs requests of the tests through the whole query path: `await ask(database, who, "posts?select=id")`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from app.data.catalog import Catalog
+from app.data.database import Database
+from app.data.rules import Principal, Role
+from app.query.compiler import Compiler, Part
+from app.query.encoder import encode
+from app.query.parser import parse
+from app.query.plan import Page, ReadPlan, find, plan_read
+from app.query.reader import read
+from app.resources import CATALOG
+from app.settings import Limits
+
+LIMITS = Limits()
+PAGE = Page(1000, 1000)
+
+
+def plan(request: str, view: Role, catalog: Catalog = CATALOG, limits: Limits = LIMITS, page: Page = PAGE) -> ReadPlan:
+    name, _, query = request.partition("?")
+    return plan_read(catalog, find(catalog, name, view), parse(query, limits), view, limits, page)
+
+
+@dataclass
+class Asker:
+    """Compiles for one database and keeps what it compiled."""
+
+    database: Database
+    catalog: Catalog = CATALOG
+    limits: Limits = LIMITS
+    page: Page = PAGE
+    compiler: Compiler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.compiler = Compiler(self.catalog, self.database.dialect, self.limits)
+
+    async def bytes(self, who: Principal, request: str) -> bytes:
+        found = plan(request, who.view, self.catalog, self.limits, self.page)
+        now = self.database.clock()
+        return encode(await self.database.read(who, lambda: read(self.compiler, found, who, now)))
+
+    async def __call__(self, who: Principal, request: str) -> Any:
+        return msgspec.json.decode(await self.bytes(who, request))
+
+
+async def ask(database: Database, who: Principal, request: str) -> Any:
+    """The decoded documents of one request."""
+    return await Asker(database)(who, request)
+
+
+def texts(part: Part) -> list[str]:
+    """The SQL of a compiled read: the root's, then its embeds'."""
+    return [part.prepared.sql, *(text for kid, _ in part.kids for text in texts(kid))]

@@ -1,0 +1,398 @@
+"""The parser: what each query string means, and how each faulty one is refused. No database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.errors import BadQuery
+from app.query.operators import KNOWN_ELSEWHERE, OPERATORS
+from app.query.parser import parse
+from app.query.syntax import ALL, Embed, Field, Filter, OrderTerm, Query, Star
+from app.settings import Limits
+
+LIMITS = Limits()
+
+
+def refusal(text: str | bytes, limits: Limits = LIMITS) -> BadQuery:
+    with pytest.raises(BadQuery) as caught:
+        parse(text, limits)
+    assert caught.value.status == 400
+    assert caught.value.plain_status is None, "a bad query string is a 400 on every surface"
+    return caught.value
+
+
+# ---- select ---------------------------------------------------------------------------------------------------------
+
+TITLE = Field("title")
+TAGS = Embed("tags", (Field("name"),))
+
+SELECTS = [
+    ("", ALL),
+    ("   ", ALL),
+    ("*", (Star(),)),
+    ("title", (TITLE,)),
+    ("title,id", (TITLE, Field("id"))),
+    ("*,title", (Star(), TITLE)),
+    (" title , id ", (TITLE, Field("id"))),
+    ("\ttitle\n,\nid", (TITLE, Field("id"))),
+    ("head:title", (Field("title", "head"),)),
+    ("head : title", (Field("title", "head"),)),
+    ("tags(name)", (TAGS,)),
+    ("tags( name )", (TAGS,)),
+    ("tags (name)", (TAGS,)),
+    ("t:tags(name)", (Embed("tags", (Field("name"),), "t"),)),
+    ("tags(*)", (Embed("tags", (Star(),)),)),
+    ("title,tags(name),id", (TITLE, TAGS, Field("id"))),
+    ("author(id,posts(tags(name)))", (Embed("author", (Field("id"), Embed("posts", (TAGS,)))),)),
+    ("a:author(n:username),tags(name)", (Embed("author", (Field("username", "n"),), "a"), TAGS)),
+    ('"title"', (TITLE,)),
+    ('"ti,t(l)e":title', (Field("title", "ti,t(l)e"),)),
+    ('"a\\"b\\\\c"', (Field('a"b\\c'),)),
+    ('"tags"("name")', (TAGS,)),
+    ("first name", (Field("first name"),)),
+    ("e-mail", (Field("e-mail"),)),
+    ("größe", (Field("größe"),)),
+    ("日本:title", (Field("title", "日本"),)),
+    ("a$b_1", (Field("a$b_1"),)),
+    ("title,title", (TITLE, TITLE)),  # refused by the planner, which knows the keys that `*` gives
+]
+
+
+@pytest.mark.parametrize(("text", "items"), SELECTS)
+def test_select(text: str, items: tuple[Star | Field | Embed, ...]) -> None:
+    assert parse(f"select={text}", LIMITS) == Query(items)
+
+
+FAULTY_SELECTS = [
+    ("title,", 7, "end of input"),
+    (",title", 1, '","'),
+    ("title,,id", 7, '","'),
+    ("title)", 6, '")"'),
+    ("tags(name", 10, "end of input"),
+    ("tags(name))", 11, '")"'),
+    ("tags(name,)", 11, '")"'),
+    ("tags(name)x", 11, '"x"'),
+    ("tags(", 6, "end of input"),
+    ("tags(,name)", 6, '","'),
+    ("(title)", 1, '"("'),
+    ("a:", 3, "end of input"),
+    (":title", 1, '":"'),
+    ("a:b:c", 4, '":"'),
+    ("a:*", 3, '"*"'),
+    ("*title", 2, '"t"'),
+    ('"title', 7, "end of input"),
+    ('"title"x', 8, '"x"'),
+    ("title;id", 6, '";"'),
+    ("ti'tle", 3, '"\'"'),
+    ("a:...tags(name)", 3, '"."'),
+]
+
+
+@pytest.mark.parametrize(("text", "column", "found"), FAULTY_SELECTS)
+def test_faulty_select_names_the_place(text: str, column: int, found: str) -> None:
+    exc = refusal(f"select={text.replace(';', '%3B')}")
+    assert exc.code == "PGRST100"
+    assert exc.message == f'"failed to parse select parameter ({text})" (line 1, column {column})'
+    assert exc.details.startswith(f"unexpected {found} expecting ")
+
+
+NOT_AVAILABLE = [
+    ("select=id::text", "a cast"),
+    ("select=i:id::text", "a cast"),
+    ("select=tags!inner(name)", "a hint"),
+    ("select=t:tags!post_tags!inner(name)", "a hint"),
+    ("select=...author(username)", "a spread"),
+    ("select=id,... author(username)", "a spread"),
+    ("select=data->a", "a JSON path"),
+    ("select=data->>a", "a JSON path"),
+    ("select=id.sum()", "an aggregate"),
+    ("select=tags()", "an empty embed"),
+    ("select=tags( )", "an empty embed"),
+    ("select=count()", "an aggregate"),
+    ("or=(id.eq.1,id.eq.2)", "the parameter or"),
+    ("and=(id.eq.1)", "the parameter and"),
+    ("not.or=(id.eq.1)", "the parameter not.or"),
+    ("tags.and=(id.eq.1)", "the parameter tags.and"),
+    ("tags.not.or=(id.eq.1)", "the parameter tags.not.or"),
+    ("columns=id", "the parameter columns"),
+    ("on_conflict=id", "the parameter on_conflict"),
+    ("data->a=eq.1", "a JSON path"),
+    ("data->>a=eq.1", "a JSON path"),
+    ("tags.data->a=eq.1", "a JSON path"),
+    ("order=data->a", "a JSON path"),
+    ("order=data->>a.desc", "a JSON path"),
+    ("order=author(username)", "an order by an embed's column"),
+    ("id=eq(any).{1,2}", "the operator eq(any)"),
+    ("id=eq(all).{1,2}", "the operator eq(all)"),
+    ("id=not.eq(any).{1}", "the operator eq(any)"),
+    ("content=fts(english).word", "the operator fts(english)"),
+    ("tags=is.null", "the operator is"),
+    *((f"id={name}.1", f"the operator {name}") for name in sorted(KNOWN_ELSEWHERE)),
+    *((f"id=not.{name}.1", f"the operator {name}") for name in sorted(KNOWN_ELSEWHERE)),
+]
+
+
+@pytest.mark.parametrize(("text", "what"), NOT_AVAILABLE)
+def test_what_is_not_built_is_refused_by_name(text: str, what: str) -> None:
+    exc = refusal(text)
+    assert (exc.code, exc.message) == ("PGRST127", "Feature not implemented")
+    assert exc.details.startswith(what)
+
+
+def test_a_word_is_an_operator_or_known_elsewhere_never_both() -> None:
+    assert not OPERATORS.keys() & KNOWN_ELSEWHERE
+
+
+# ---- filters --------------------------------------------------------------------------------------------------------
+
+FILTERS = [
+    ("title=eq.a", Filter((), "title", "eq", "a")),
+    ("title=eq.", Filter((), "title", "eq", "")),
+    ("title=eq.null", Filter((), "title", "eq", "null")),
+    ("title=eq.a.b.c", Filter((), "title", "eq", "a.b.c")),
+    ("title=eq.not.eq.a", Filter((), "title", "eq", "not.eq.a")),
+    ('title=eq."a"', Filter((), "title", "eq", '"a"')),
+    ("title=eq.(a)", Filter((), "title", "eq", "(a)")),
+    ("title=eq. a ", Filter((), "title", "eq", " a ")),
+    ("title=eq.a+b", Filter((), "title", "eq", "a b")),
+    ("title=eq.a%2Bb", Filter((), "title", "eq", "a+b")),
+    ("title=eq.a%26b%3Dc", Filter((), "title", "eq", "a&b=c")),
+    ("title=eq.a=b", Filter((), "title", "eq", "a=b")),
+    ("title=eq.%C3%A9", Filter((), "title", "eq", "é")),
+    ("title=eq.é", Filter((), "title", "eq", "é")),
+    ("title=eq.100%", Filter((), "title", "eq", "100%")),
+    ("title=not.eq.a", Filter((), "title", "eq", "a", negated=True)),
+    ("id=in.()", Filter((), "id", "in", ())),
+    ("id=in.(1)", Filter((), "id", "in", ("1",))),
+    ("id=in.(1,2)", Filter((), "id", "in", ("1", "2"))),
+    ("id=not.in.(1,2)", Filter((), "id", "in", ("1", "2"), negated=True)),
+    ("id=in.( ,3)", Filter((), "id", "in", (" ", "3"))),
+    ("id=in.(,)", Filter((), "id", "in", ("", ""))),
+    ('t=in.("a,b","c)d","e\\"f","g\\\\h")', Filter((), "t", "in", ("a,b", "c)d", 'e"f', "g\\h"))),
+    ('t=in.(g"h)', Filter((), "t", "in", ('g"h',))),
+    ('t=in.("a"b)', Filter((), "t", "in", ('"a"b',))),
+    ('t=in.("a"b,c)', Filter((), "t", "in", ('"a"b', "c"))),
+    ('t=in.("")', Filter((), "t", "in", ("",))),
+    ('t=in.("a\nb")', Filter((), "t", "in", ("a\nb",))),
+    ('t=in.("a)', Filter((), "t", "in", ('"a',))),
+    ("author.username=eq.ada", Filter(("author",), "username", "eq", "ada")),
+    ("author.posts.id=eq.1", Filter(("author", "posts"), "id", "eq", "1")),
+    (" title =eq.a", Filter((), "title", "eq", "a")),
+    ('"title"=eq.a', Filter((), "title", "eq", "a")),
+    ('"order"=eq.1', Filter((), "order", "eq", "1")),
+    ('"select"=eq.1', Filter((), "select", "eq", "1")),
+    ('"a.b"=eq.1', Filter((), "a.b", "eq", "1")),
+    ('tags."limit"=eq.1', Filter(("tags",), "limit", "eq", "1")),
+    ('"a.b"."c\\"d"=eq.1', Filter(("a.b",), 'c"d', "eq", "1")),
+    ("title[0]=eq.a", Filter((), "title", "eq", "a")),
+    ("title[0][12]=eq.a", Filter((), "title", "eq", "a")),
+    ("tags.name[1]=eq.a", Filter(("tags",), "name", "eq", "a")),
+]
+
+
+@pytest.mark.parametrize(("text", "filter_"), FILTERS)
+def test_filter(text: str, filter_: Filter) -> None:
+    assert parse(text, LIMITS) == Query(filters=(filter_,))
+
+
+def test_filters_of_one_column_are_all_kept() -> None:
+    filters = parse("id=eq.1&id=eq.2&id=eq.1", LIMITS).filters
+    assert [f.operand for f in filters] == ["1", "2", "1"]
+
+
+NO_OPERATOR = '"not" or operator (eq, in)'
+
+FAULTY_FILTERS = [
+    ("page=2", "2", 1, '"2"', NO_OPERATOR, "Write page=eq.2"),
+    ("page=", "", 1, "end of input", NO_OPERATOR, "Write page=eq."),
+    ("id=eq", "eq", 1, '"e"', NO_OPERATOR, "Write id=eq.eq"),
+    ("id=foo.1", "foo.1", 1, '"f"', NO_OPERATOR, None),
+    ("id=EQ.1", "EQ.1", 1, '"E"', NO_OPERATOR, None),
+    ("id=not.foo.1", "not.foo.1", 5, '"f"', NO_OPERATOR, None),
+    ("id=not.not.eq.1", "not.not.eq.1", 5, '"n"', NO_OPERATOR, None),
+    ("id=.1", ".1", 1, '"."', NO_OPERATOR, None),
+    ("id=in.1", "1", 1, '"1"', '"("', None),
+    ("id=in.", "", 1, "end of input", '"("', None),
+    ("id=in.(1", "(1", 3, "end of input", '"," or ")"', None),
+    ("id=in.(", "(", 2, "end of input", '"," or ")"', None),
+    ("id=in.(1)x", "(1)x", 4, '"x"', "the end", None),
+    ("id=in.(1),(2)", "(1),(2)", 4, '","', "the end", None),
+    ('id=in.("a"),b)', '("a"),b)', 6, '","', "the end", None),
+    ("title;=eq.1", "title;", 6, '";"', "a column name", None),
+    ("title[a]=eq.1", "title[a]", 6, '"["', "a column name", None),
+    ("title[]=eq.1", "title[]", 6, '"["', "a column name", None),
+    ("title[0]x=eq.1", "title[0]x", 6, '"["', "a column name", None),
+    ("author.ti;=eq.1", "author.ti;", 10, '";"', "a column name", None),
+    ('"title=eq.1', '"title', 7, "end of input", "a closing quote", None),
+    ('"title"x=eq.1', '"title"x', 8, '"x"', '"." or the end', None),
+    ("=eq.1", "", 1, "end of input", "a column", None),
+    ("author.=eq.1", "author.", 8, "end of input", "a column", None),
+    (".id=eq.1", ".id", 1, '"."', "a column", None),
+    ("a..id=eq.1", "a..id", 3, '"."', "a column", None),
+]
+
+
+@pytest.mark.parametrize(("text", "shown", "column", "found", "expecting", "hint"), FAULTY_FILTERS)
+def test_faulty_filter_names_the_place(
+    text: str, shown: str, column: int, found: str, expecting: str, hint: str | None
+) -> None:
+    exc = refusal(text.replace(";", "%3B"))
+    assert exc.body() == {
+        "code": "PGRST100",
+        "message": f'"failed to parse filter ({shown})" (line 1, column {column})',
+        "details": f"unexpected {found} expecting {expecting}",
+        "hint": hint,
+    }
+
+
+# ---- order, limit, offset -------------------------------------------------------------------------------------------
+
+ORDERS = [
+    ("id", (OrderTerm("id"),)),
+    ("id.asc", (OrderTerm("id"),)),
+    ("id.desc", (OrderTerm("id", descending=True),)),
+    ("id.nullsfirst", (OrderTerm("id", nulls_first=True),)),
+    ("id.nullslast", (OrderTerm("id", nulls_first=False),)),
+    ("id.desc.nullslast", (OrderTerm("id", True, False),)),
+    ("id.asc.nullsfirst", (OrderTerm("id", False, True),)),
+    ("a,b.desc, c ", (OrderTerm("a"), OrderTerm("b", True), OrderTerm("c"))),
+    ('"a,b.desc".desc', (OrderTerm("a,b.desc", True),)),
+    ("first name.desc", (OrderTerm("first name", True),)),
+]
+
+
+@pytest.mark.parametrize(("text", "terms"), ORDERS)
+def test_order(text: str, terms: tuple[OrderTerm, ...]) -> None:
+    assert parse(f"order={text}", LIMITS) == Query(orders={(): terms})
+    assert parse(f"author.posts.order={text}", LIMITS) == Query(orders={("author", "posts"): terms})
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("", 1),
+        ("id,", 4),
+        (",id", 1),
+        ("id.down", 3),
+        ("id.DESC", 3),
+        ("id.desc.asc", 3),
+        ("id.nullslast.desc", 3),
+        ("id.desc.nullslast.x", 3),
+        ("id.", 3),
+        ("id.desc.", 3),
+        ("id:desc", 3),
+        ("a,b.up", 4),
+        ("id::text", 3),
+        ('"id', 4),
+        ("*", 1),
+    ],
+)
+def test_faulty_order_names_the_place(text: str, column: int) -> None:
+    exc = refusal(f"order={text}")
+    assert exc.code == "PGRST100"
+    assert exc.message == f'"failed to parse order ({text})" (line 1, column {column})'
+
+
+def test_the_first_order_and_the_last_limit_of_a_path_count() -> None:
+    query = parse("order=id&order=title&limit=1&limit=2&offset=3&offset=4&tags.limit=5", LIMITS)
+    assert query == Query(orders={(): (OrderTerm("id"),)}, limits={(): 2, ("tags",): 5}, offsets={(): 4})
+
+
+@pytest.mark.parametrize("value", ["", "-1", "+1", "1.0", "1e3", "x", "٣", " 1", "1 ", "0x1", "9" * 19, "null"])
+@pytest.mark.parametrize("name", ["limit", "offset", "tags.limit", "a.b.offset"])
+def test_limit_and_offset_are_whole_numbers_from_zero(name: str, value: str) -> None:
+    exc = refusal(f"{name}={value}")
+    assert exc.code == "PGRST100"
+    assert exc.message.startswith(f"{name} must be a whole number from 0")
+
+
+# ---- the query string as a whole ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "&", "&&&"])
+def test_nothing_asked_is_every_column(text: str) -> None:
+    assert parse(text, LIMITS) == Query()
+
+
+def test_bytes_are_read_as_utf8() -> None:
+    assert parse("title=eq.é".encode(), LIMITS) == parse("title=eq.%C3%A9", LIMITS)
+    assert parse("größe=eq.日本".encode(), LIMITS).filters == (Filter((), "größe", "eq", "日本"),)
+
+
+@pytest.mark.parametrize("text", [b"title=eq.\xff", b"ti\xfftle=eq.a", "title=eq.%FF", "%C3=eq.1", "title=eq.\ud800"])
+def test_bad_utf8_is_refused(text: str | bytes) -> None:
+    exc = refusal(text)
+    assert (exc.code, exc.message) == ("PGRST100", "the query string is no UTF-8")
+
+
+@pytest.mark.parametrize("text", ["title=eq.a%00b", "ti%00tle=eq.a", "select=%00", "order=%00", "title=in.(%00)"])
+def test_nul_is_refused(text: str) -> None:
+    exc = refusal(text)
+    assert (exc.code, exc.message) == ("22021", 'invalid byte sequence for encoding "UTF8": 0x00')
+
+
+@pytest.mark.parametrize("text", ["title", "select", "id=eq.1&title", "title%3Deq.1"])
+def test_a_parameter_without_a_value_is_refused(text: str) -> None:
+    exc = refusal(text)
+    assert exc.code == "PGRST100"
+    assert "has no value" in exc.message
+
+
+def test_select_twice_is_refused_unless_it_says_the_same() -> None:
+    assert parse("select=id&select=id", LIMITS) == Query((Field("id"),))
+    exc = refusal("select=id&select=title")
+    assert exc.message == "the parameter select is given twice with different values"
+
+
+# ---- limits ---------------------------------------------------------------------------------------------------------
+
+AT_THE_LIMIT = [
+    ("select={}", ",", "c{}", LIMITS.select_items, "more than 100 select items in one request"),
+    ("{}", "&", "c{}=eq.1", LIMITS.filters, "more than 50 filters in one request"),
+    ("id=in.({})", ",", "{}", LIMITS.list_items, "more than 1000 list elements in one request"),
+    ("order={}", ",", "c{}", LIMITS.order_terms, "more than 8 order terms in one request"),
+]
+
+
+@pytest.mark.parametrize(("frame", "comma", "item", "most", "message"), AT_THE_LIMIT)
+def test_counts_are_limited(frame: str, comma: str, item: str, most: int, message: str) -> None:
+    parse(frame.format(comma.join(item.format(i) for i in range(most))), LIMITS)
+    exc = refusal(frame.format(comma.join(item.format(i) for i in range(most + 1))))
+    assert (exc.code, exc.message) == ("PGRST100", message)
+
+
+def test_items_inside_embeds_count_too() -> None:
+    limits = replace(LIMITS, select_items=3)
+    parse("select=a(b,c)", limits)
+    assert refusal("select=a(b,c),d", limits).message == "more than 3 select items in one request"
+
+
+def test_depth_of_embeds_is_limited() -> None:
+    parse(f"select={'a(' * LIMITS.embed_depth}b{')' * LIMITS.embed_depth}", LIMITS)
+    exc = refusal(f"select={'a(' * (LIMITS.embed_depth + 1)}b{')' * (LIMITS.embed_depth + 1)}")
+    assert exc.message == "more than 4 levels of embeds in one request"
+
+
+def test_deep_nesting_is_no_recursion() -> None:
+    """Even where a setting allows the depth."""
+    limits = replace(LIMITS, embed_depth=20_000, select_items=20_000)
+    items = parse(f"select={'a(' * 10_000}b{')' * 10_000}", limits).select
+    depth = 0
+    while isinstance(items[0], Embed):
+        items, depth = items[0].items, depth + 1
+    assert (items, depth) == ((Field("b"),), 10_000)
+    assert refusal("select=" + "a(" * 10_000).message.startswith("more than 4 levels")
+
+
+LONG = "n" * LIMITS.name
+
+
+@pytest.mark.parametrize("frame", ["select={}", "select={}:a", "select={}(a)", "order={}", "{}=eq.1", "{}.a=eq.1"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_names_are_limited(frame: str, quote: str) -> None:
+    parse(frame.format(quote + LONG + quote), LIMITS)
+    exc = refusal(frame.format(f"{quote}{LONG}n{quote}"))
+    assert exc.code == "PGRST100"
+    assert "is longer than 63 characters" in exc.message
