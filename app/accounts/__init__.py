@@ -1,0 +1,1 @@
+"""Accounts: passwords, keys, and who a request comes from."""

@@ -1,0 +1,308 @@
+"""Who sees and changes what: the one table of rules, a Rule for each model that is served. `docs/rules.md` explains it.
+
+Column entries read: who reads it, who writes it, and under which row test it stays unmasked for those without the
+admin's view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, and_, cast, literal, or_, select
+
+from app.data import checks
+from app.data.base import Base
+from app.data.rules import (
+    ADMINS,
+    AUTHORS,
+    EVERYONE,
+    SIGNED_IN,
+    Column,
+    Links,
+    Pairs,
+    Principal,
+    Role,
+    Row,
+    Rule,
+    Scope,
+    Values,
+)
+from app.data.session import AppSession
+from app.errors import BadValue, Conflict
+from app.models import Post, PostStatus, PostTag, Revision, Tag, Transfer, User
+from app.models.names import (
+    clean_email,
+    clean_name,
+    clean_slug,
+    clean_tag,
+    clean_title,
+    clean_username,
+    free_name,
+    slug_from,
+)
+from app.query.writer import find_or_insert
+
+# ---- users ----------------------------------------------------------------------------------------------------------
+
+
+def own_user(user: Any, scope: Scope) -> ColumnElement[bool]:
+    """the own row; admins: all"""
+    return user.id == scope.me  # type: ignore[no-any-return]  # entities are Any: a class or an alias of it
+
+
+def prepare_user(old: Row | None, values: Values, who: Principal, now: datetime) -> Values:
+    return _cleaned(values, username=clean_username, email=clean_email, full_name=clean_name)
+
+
+def user_may_go(old: Row) -> None:
+    if old["balance"] > 0:
+        raise Conflict(
+            "this user still has a balance", code="BRD409", hint="Transfer the balance away before deleting the user."
+        )
+
+
+def anonymous_user(old: Row) -> Values:
+    """A purged user whose transfers must stay keeps only its id."""
+    number = old["id"]
+    name = f"purged-{number}"
+    return {"email": f"{number}@purged.invalid", "username": name, "full_name": None, "is_active": False}
+
+
+USERS = Rule(
+    columns={
+        "id": Column(EVERYONE),
+        "uid": Column(EVERYONE, unmasked=own_user),
+        "email": Column(EVERYONE, ADMINS, unmasked=own_user),
+        "username": Column(EVERYONE, SIGNED_IN),
+        "full_name": Column(EVERYONE, SIGNED_IN),
+        "role": Column(ADMINS, ADMINS),
+        "is_active": Column(ADMINS, ADMINS),
+        "balance": Column(EVERYONE, unmasked=own_user),
+        "created_at": Column(EVERYONE),
+        "updated_at": Column(EVERYONE),
+        "created_by": Column(ADMINS),
+        "updated_by": Column(ADMINS),
+        "deleted_at": Column(ADMINS),
+        "version": Column(EVERYONE),
+    },
+    writable=own_user,
+    admits=lambda who, row: who.view is Role.ADMIN or (who.user_id is not None and row.get("id") == who.user_id),
+    inserts=ADMINS,
+    removes=ADMINS,
+    prepare=prepare_user,
+    may_remove=user_may_go,
+    cascades=("posts",),
+    keeps=("sent", "received"),
+    retire=anonymous_user,
+    revised=True,
+    guarded=frozenset({"balance"}),
+)
+
+# ---- posts ----------------------------------------------------------------------------------------------------------
+
+
+def own_post(post: Any, scope: Scope) -> ColumnElement[bool]:
+    """the own posts; admins: all"""
+    return post.user_id == scope.me  # type: ignore[no-any-return]
+
+
+def public_post(post: Any, scope: Scope) -> ColumnElement[bool]:
+    return and_(post.status == literal(PostStatus.PUBLISHED, Post.status.type), post.published_at <= scope.now)
+
+
+def visible_post(post: Any, scope: Scope) -> ColumnElement[bool] | None:
+    """published ones whose date has come; authors: their own in every status too; admins: all"""
+    match scope.view:
+        case Role.ADMIN:
+            return None
+        case Role.AUTHOR:
+            return or_(public_post(post, scope), own_post(post, scope))
+        case _:
+            return public_post(post, scope)
+
+
+def prepare_post(old: Row | None, values: Values, who: Principal, now: datetime) -> Values:
+    out = _cleaned(values, title=clean_title, slug=clean_slug)
+    if old is None and who.role is Role.AUTHOR:
+        out["user_id"] = who.user_id
+    published = out.get("status", old["status"] if old else None) == PostStatus.PUBLISHED
+    if published and out.get("published_at", old["published_at"] if old else None) is None:
+        out["published_at"] = now
+    return out
+
+
+async def resolve_posts(session: AppSession, pairs: Pairs, who: Principal, now: datetime) -> None:
+    """Tags by name or id become ids, found or made; a missing slug is made from the title, free among the present
+    ones.
+    """
+    await _resolve_tags(session, [values for _, values in pairs if "tags" in values])
+    await _resolve_slugs(session, [values for old, values in pairs if old is None and not values.get("slug")])
+
+
+async def _resolve_tags(session: AppSession, rows: list[Values]) -> None:
+    """A text is a name, found or made; a number is an id, which the writer looks up."""
+    if not rows:
+        return
+    names = {clean_tag(tag) for row in rows for tag in row["tags"] if isinstance(tag, str)}
+    by_name = await find_or_insert(session, Tag, "name", names)
+    for row in rows:
+        row["tags"] = [by_name[clean_tag(tag)] if isinstance(tag, str) else tag for tag in row["tags"]]
+
+
+async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
+    """`title`, `title-2`, `title-3`: the first that no present row has. Rows that the caller may not see count too."""
+    bases = {slug_from(row.get("title") or "") for row in rows}
+    taken = await _present_slugs(session, Post.slug.in_(sorted(bases))) if bases else set()
+    if taken:
+        numbered = or_(*[Post.slug.startswith(f"{base}-", autoescape=True) for base in sorted(taken)])
+        taken |= await _present_slugs(session, numbered)
+    for row in rows:
+        row["slug"] = free_name(slug_from(row.get("title") or ""), taken, most=200)
+        taken.add(row["slug"])
+
+
+async def _present_slugs(session: AppSession, test: ColumnElement[bool]) -> set[str]:
+    query = select(Post.slug).where(test, Post.deleted_at.is_(None)).execution_options(unruled=True)
+    return set(await session.scalars(query))
+
+
+POSTS = Rule(
+    columns={
+        "id": Column(EVERYONE),
+        "user_id": Column(EVERYONE, ADMINS),
+        "title": Column(EVERYONE, AUTHORS),
+        "slug": Column(EVERYONE, AUTHORS),
+        "content": Column(EVERYONE, AUTHORS),
+        "status": Column(EVERYONE, AUTHORS),
+        "published_at": Column(EVERYONE, AUTHORS),
+        "created_at": Column(EVERYONE),
+        "updated_at": Column(EVERYONE),
+        "created_by": Column(ADMINS),
+        "updated_by": Column(ADMINS),
+        "deleted_at": Column(AUTHORS),
+        "version": Column(EVERYONE),
+    },
+    extra={"tags": (Links("tags", shown="name"), AUTHORS)},
+    visible=visible_post,
+    owned=own_post,
+    writable=own_post,
+    admits=lambda who, row: who.view is Role.ADMIN or (who.role is Role.AUTHOR and row.get("user_id") == who.user_id),
+    inserts=AUTHORS,
+    removes=AUTHORS,
+    prepare=prepare_post,
+    resolve=resolve_posts,
+    fills=frozenset({"slug"}),
+    revised=True,
+)
+
+# ---- tags -----------------------------------------------------------------------------------------------------------
+
+
+def prepare_tag(old: Row | None, values: Values, who: Principal, now: datetime) -> Values:
+    return _cleaned(values, name=clean_tag)
+
+
+TAGS = Rule(
+    columns={
+        "id": Column(EVERYONE),
+        "name": Column(EVERYONE, AUTHORS),
+        "created_at": Column(EVERYONE),
+        "updated_at": Column(EVERYONE),
+        "version": Column(EVERYONE),
+    },
+    admits=lambda who, row: who.view is Role.ADMIN or (who.role is Role.AUTHOR and "id" not in row),
+    inserts=AUTHORS,
+    removes=ADMINS,
+    prepare=prepare_tag,
+    touches=("posts",),
+)
+
+
+def posts_unruled() -> Any:
+    """The columns of another occurrence of posts. Of the table: a mapped class inside a rule would carry the rule of
+    posts again.
+    """
+    return Post.__table__.alias().c
+
+
+def visible_link(link: Any, scope: Scope) -> ColumnElement[bool] | None:
+    """those of visible posts"""
+    post = posts_unruled()
+    conditions = [post.id == link.post_id, post.deleted_at.is_(None)]
+    if (visible := visible_post(post, scope)) is not None:
+        conditions.append(visible)
+    return select(post.id).where(*conditions).correlate(link).exists()
+
+
+POST_TAGS = Rule(columns={"post_id": Column(EVERYONE), "tag_id": Column(EVERYONE)}, visible=visible_link)
+
+# ---- transfers and revisions: read only -----------------------------------------------------------------------------
+
+
+def own_transfer(transfer: Any, scope: Scope) -> ColumnElement[bool] | None:
+    """those that the caller sent or received; admins: all"""
+    match scope.view:
+        case Role.ADMIN:
+            return None
+        case Role.ANONYMOUS:
+            return literal(value=False)
+        case _:
+            return or_(transfer.from_user_id == scope.me, transfer.to_user_id == scope.me)
+
+
+TRANSFERS = Rule(
+    columns={name: Column(EVERYONE) for name in ("id", "from_user_id", "to_user_id", "amount", "note", "created_at")}
+    | {"created_by": Column(ADMINS)},
+    visible=own_transfer,
+    admits=lambda who, row: False,
+)
+
+
+def own_posts_revision(revision: Any, scope: Scope) -> ColumnElement[bool] | None:
+    """authors: those of their own posts, deleted ones included; admins: all; nobody else: none"""
+    match scope.view:
+        case Role.ADMIN:
+            return None
+        case Role.AUTHOR:
+            post = posts_unruled()
+            own = select(cast(post.id, String)).where(post.user_id == scope.me)
+            return and_(revision.table_name == literal("posts"), revision.row_id.in_(own))
+        case _:
+            return literal(value=False)
+
+
+REVISIONS = Rule(
+    columns={
+        name: Column(AUTHORS)
+        for name in ("id", "at", "actor_id", "table_name", "row_id", "version", "operation", "changes")
+    }
+    | {"key_id": Column(ADMINS), "request_id": Column(ADMINS)},
+    visible=own_posts_revision,
+    admits=lambda who, row: False,
+    maps_columns=("changes", "table_name"),
+)
+
+RULES: dict[type[Base], Rule] = {
+    User: USERS,
+    Post: POSTS,
+    Tag: TAGS,
+    PostTag: POST_TAGS,
+    Transfer: TRANSFERS,
+    Revision: REVISIONS,
+}
+
+
+def _cleaned(values: Values, **cleaners: Callable[[str], str]) -> Values:
+    """The values with these texts in their one form. Raises BadValue with all that is wrong."""
+    out = dict(values)
+    problems = []
+    for name, clean in cleaners.items():
+        if isinstance(text := values.get(name), str):
+            try:
+                out[name] = clean(text)
+            except BadValue as exc:
+                problems.append(exc)
+    checks.refuse(problems)
+    return out
