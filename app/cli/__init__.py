@@ -1,0 +1,1 @@
+"""The commands of `broadsheet`: each module has `register(subparsers)`, which sets `run(arguments, settings)`."""

@@ -1,0 +1,62 @@
+"""The program `broadsheet`: finds the command, reads the settings, turns refusals into one line and an exit code.
+
+Exit codes: 0 done, 1 refused, 2 wrong arguments or settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+
+from app import __version__
+from app.errors import BadSetting, BroadsheetError
+from app.settings import Settings
+
+COMMANDS = {
+    "serve": "app.cli.serve",
+    "migrate": "app.cli.migrate",
+    "keys": "app.cli.keys",
+    "create-admin": "app.cli.create_admin",
+    "import": "app.cli.importing",
+    "demo": "app.cli.demo",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="broadsheet", description="A publishing backend on SQLite or PostgreSQL.")
+    parser.add_argument("--version", action="version", version=f"broadsheet {__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in _modules(words):
+        # here, so that a command imports only what it needs
+        importlib.import_module(module).register(subparsers)
+    parsed = parser.parse_args(words)
+    try:
+        code: int = parsed.run(parsed, Settings.from_env())
+    except BadSetting as exc:
+        return _refuse(str(exc), 2)
+    except BroadsheetError as exc:
+        return _refuse(" ".join(filter(None, (exc.message, exc.hint))), 1)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _modules(words: Sequence[str]) -> Iterable[str]:
+    """The module of the command that is called; all of them for help and for a word that is no command."""
+    if words and words[0] in COMMANDS:
+        return [COMMANDS[words[0]]]
+    return [module for module in COMMANDS.values() if importlib.util.find_spec(module) is not None]
+
+
+def _refuse(message: str, code: int) -> int:
+    print(f"broadsheet: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

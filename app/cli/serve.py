@@ -1,0 +1,113 @@
+"""`broadsheet serve`: migrate, make the keys of a first start, serve until Ctrl-C or SIGTERM.
+
+Settings come from BROADSHEET_* variables. The port is taken before anything else is done, so that a second server on
+the same port changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from sqlalchemy import URL
+
+from app import __version__, logs
+from app.accounts.keys import load_keys
+from app.data import engines
+from app.errors import BadSetting
+from app.http.app import create_app, open_database
+from app.settings import Settings
+
+GRACE = 25  # seconds that running requests have to end; more than any of them may take, less than a supervisor waits
+BACKLOG = 2048
+
+
+def register(subparsers: Any) -> None:
+    parser = subparsers.add_parser("serve", help="migrate the database and serve it over HTTP")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    logs.configure(settings.log_level)
+    # Both signals end in KeyboardInterrupt: during the start at once, later when the server, which takes the signals
+    # over while it runs, has closed everything and hands them back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.closing(listen(settings.host, settings.port)) as sock, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_migrate(settings))
+        keys = load_keys(settings.data_dir)
+        app = create_app(settings)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE,
+        )
+        Server(config, lambda: print(greeting(settings, keys.publishable), flush=True)).run(sockets=[sock])
+    return 0
+
+
+class Server(uvicorn.Server):
+    """Says when it really accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.announce()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises BadSetting where the port is taken or the address is not ours."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)  # now: two sockets may be bound to one port until the first listens
+    except OSError as exc:
+        sock.close()
+        reason = f"cannot listen on {host} port {port}: {exc.strerror}"
+        raise BadSetting(f"{reason} (set BROADSHEET_HOST and BROADSHEET_PORT)") from None
+    return sock
+
+
+def greeting(settings: Settings, publishable: str) -> str:
+    """What a person needs first. Never the secret key."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return "\n".join(
+        (
+            f"Broadsheet {__version__} serves http://{host}:{settings.port}",
+            f"  data             {place_of(settings)}",
+            f"  publishable key  {publishable}",
+            "  secret key       broadsheet keys",
+            "  first admin      broadsheet create-admin NAME",
+            "  sample content   make demo",
+        )
+    )
+
+
+def place_of(settings: Settings) -> str:
+    """Where the data are: a file, or the URL of a server without its password."""
+    url = engines.parse(settings.url)
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    shown = {name: value for name, value in url.query.items() if name in ("host", "port")}
+    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown)
+    return bare.render_as_string()
+
+
+async def _migrate(settings: Settings) -> None:
+    async with open_database(settings) as database:
+        await database.migrate()

@@ -1,0 +1,115 @@
+"""The routes of resources, the same for both surfaces.
+
+An Endpoint checks the URL, finds out who asks, and calls the handler of the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app.data.catalog import Resource
+from app.data.rules import ANONYMOUS, Principal
+from app.http import reading, writing
+from app.http.context import Call, State, trace_of
+from app.http.plans import invalid_path, resource_of
+from app.http.request import check_url, profile_of
+from app.http.response import answer, not_allowed
+from app.http.surfaces import Surface
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def resource_routes(surface: Surface) -> list[Route]:
+    """`/{resource}`, and `/{resource}/{id}` where the surface has items."""
+    path = f"{surface.prefix}/{{resource}}"
+    routes = [Route(path, Endpoint(surface, COLLECTION), name=f"{surface.name}_collection")]
+    if surface.items:
+        routes.append(Route(f"{path}/{{id}}", Endpoint(surface, ITEM), name=f"{surface.name}_item"))
+    return routes
+
+
+class Endpoint:
+    """An ASGI application for one route; `handlers` has its methods."""
+
+    def __init__(self, surface: Surface, handlers: dict[str, Handler]) -> None:
+        self.surface = surface
+        self.handlers = handlers
+        self.allow = tuple(handlers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request[State](scope, receive, send)
+        response = await self.respond(request)
+        await response(scope, receive, send)
+
+    async def respond(self, request: Request[State]) -> Response:
+        service = request.state["service"]
+        check_url(request.scope, service.settings.limits.url)
+        trace = trace_of(request.scope)
+        who = await _who(request)
+        request.scope["broadsheet.who"] = who
+        trace.role = who.role.value
+        trace.mark("authenticate")
+        profile_of(request.headers, request.method)
+        handler = self.handlers.get(request.method)
+        if handler is None:
+            raise not_allowed(self.allow)
+        return await handler(Call(request, service, self.surface, who, trace))
+
+
+async def _who(request: Request[State]) -> Principal:
+    headers = request.headers
+    if request.method == "OPTIONS" and "apikey" not in headers and "authorization" not in headers:
+        return ANONYMOUS
+    service = request.state["service"]
+    return await service.authenticate(request.headers, service.database)
+
+
+# ---- OPTIONS --------------------------------------------------------------------------------------------------------
+
+
+async def show_collection_methods(call: Call) -> Response:
+    resource = resource_of(call)
+    return _methods(call, [method for method in COLLECTION if method != "POST" or resource.rule.inserts])
+
+
+async def show_item_methods(call: Call) -> Response:
+    resource = resource_of(call)
+    if len(resource.key) != 1:
+        raise invalid_path()
+    return _methods(call, [method for method in ITEM if _has(resource, method)])
+
+
+def _has(resource: Resource, method: str) -> bool:
+    """Whether anybody may use this method on a row."""
+    if method == "DELETE":
+        return bool(resource.rule.removes)
+    return method not in ("PUT", "PATCH") or any(column.write for column in resource.rule.columns.values())
+
+
+def _methods(call: Call, methods: list[str]) -> Response:
+    """Needs no key. A browser's preflight never comes here."""
+    headers = {"Allow": ", ".join(methods)}
+    if "origin" not in call.headers:
+        headers["Access-Control-Allow-Origin"] = "*"
+    return answer(call, b"", headers=headers)
+
+
+COLLECTION: dict[str, Handler] = {
+    "OPTIONS": show_collection_methods,
+    "GET": reading.read_page,
+    "HEAD": reading.read_page,
+    "POST": writing.create,
+}
+ITEM: dict[str, Handler] = {
+    "OPTIONS": show_item_methods,
+    "GET": reading.read_item,
+    "HEAD": reading.read_item,
+    "PUT": writing.replace,
+    "PATCH": writing.change,
+    "DELETE": writing.delete,
+}
