@@ -41,7 +41,7 @@ from sqlalchemy.types import TypeEngine
 from app.data.base import Base, Json, UtcTime
 from app.data.catalog import Catalog, Relation, Resource
 from app.data.rules import Role, Scope
-from app.query.driver import Lru, Prepared, one_of, prepare, slot
+from app.query.driver import Lru, Prepared, one_of, prepare, slot, unbounded
 from app.query.encoder import Builder, Layout, Output, build_many, build_one, build_root, converter, only_columns
 from app.query.plan import Cond, Kid, Node
 from app.settings import Limits
@@ -261,8 +261,7 @@ class _Compilation:
 
     def condition(self, entity: Any, cond: Cond) -> Any:
         column = self.column(entity, cond.column)
-        # Text as it is: an Enum would refuse what it does not know, and PostgreSQL cuts what is cast to VARCHAR(n).
-        type_ = String() if isinstance(column.type, String) else column.type
+        type_ = unbounded(column.type)
         if cond.operator == "in":
             test = self.one_of(column, f"v{cond.slot}", type_)
         else:

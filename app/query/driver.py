@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ARRAY, ColumnElement, Dialect, String, any_, bindparam, func, select
+from sqlalchemy import ARRAY, ColumnElement, Dialect, Numeric, String, any_, bindparam, func, select
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -72,6 +72,13 @@ def slot(number: int, type_: TypeEngine[Any]) -> ColumnElement[Any]:
     return bindparam(f"v{number}", None, type_=type_, required=False)
 
 
+def unbounded(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type of an operand to compare with a column: an Enum would refuse what it does not know, and PostgreSQL cuts
+    what is cast to VARCHAR(n) and rounds for NUMERIC(p, s).
+    """
+    return String() if isinstance(type_, String) else Numeric() if isinstance(type_, Numeric) else type_
+
+
 def one_of(column: ColumnElement[Any], name: str, type_: TypeEngine[Any], *, sqlite: bool) -> ColumnElement[bool]:
     """`column` is among a list that travels as one parameter, so that the text does not depend on its length."""
     if not sqlite:
@@ -91,7 +98,8 @@ def prepare(statement: Executable, dialect: Dialect, lists: Mapping[str, TypeEng
     sources = []
     for i, name in enumerate(compiled.positiontup or ()):
         element = lists.get(name) if dialect.name == "sqlite" else None
-        type_ = element if element is not None else types.get(name, String())
+        # the elements of in_() in a rule are named after it: `status_1_2` of `status_1`
+        type_ = element or types.get(name) or types[name.rpartition("_")[0]]
         process = type_.dialect_impl(dialect).bind_processor(dialect)
         namespace[f"p{i}"] = process
         sources.append(_source(name, i, compiled, namespace, element is not None, process is not None, dialect))

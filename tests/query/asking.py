@@ -1,4 +1,4 @@
-"""Runs requests of the tests through the whole query path: `await ask(database, who, "posts?select=id")`."""
+"""Runs requests of the tests through the whole query path: `await Asker(database)(who, "posts?select=id")`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import pytest
 
 from app.data.catalog import Catalog
 from app.data.database import Database
 from app.data.rules import Principal, Role
+from app.errors import BadQuery, BroadsheetError
 from app.query.compiler import Compiler, Part
 from app.query.encoder import encode
 from app.query.parser import parse
@@ -22,9 +24,32 @@ LIMITS = Limits()
 PAGE = Page(1000, 1000)
 
 
-def plan(request: str, view: Role, catalog: Catalog = CATALOG, limits: Limits = LIMITS, page: Page = PAGE) -> ReadPlan:
+def refused(text: str | bytes, limits: Limits = LIMITS) -> BadQuery:
+    """How the parser refuses a query string."""
+    with pytest.raises(BadQuery) as caught:
+        parse(text, limits)
+    assert caught.value.status == 400
+    assert caught.value.plain_status is None, "a bad query string is a 400 on every surface"
+    return caught.value
+
+
+def plan(
+    request: str,
+    view: Role = Role.ANONYMOUS,
+    catalog: Catalog = CATALOG,
+    limits: Limits = LIMITS,
+    page: Page | None = PAGE,
+) -> ReadPlan:
     name, _, query = request.partition("?")
     return plan_read(catalog, find(catalog, name, view), parse(query, limits), view, limits, page)
+
+
+def plan_refused(request: str, view: Role = Role.ANONYMOUS, limits: Limits = LIMITS) -> dict[str, Any]:
+    """How the planner refuses a request: the body and the status."""
+    with pytest.raises(BroadsheetError) as caught:
+        plan(request, view, limits=limits)
+    assert caught.value.plain_status is None, "a bad query string has one status on every surface"
+    return caught.value.body() | {"status": caught.value.status}
 
 
 @dataclass
@@ -47,11 +72,6 @@ class Asker:
 
     async def __call__(self, who: Principal, request: str) -> Any:
         return msgspec.json.decode(await self.bytes(who, request))
-
-
-async def ask(database: Database, who: Principal, request: str) -> Any:
-    """The decoded documents of one request."""
-    return await Asker(database)(who, request)
 
 
 def texts(part: Part) -> list[str]:
