@@ -6,11 +6,12 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+JS := tests/clients/js
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fast check format migrate revision demo bench-quick lock clean
+.PHONY: help run test test-fast test-clients check format migrate revision demo bench-quick lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +24,11 @@ test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL started for t
 
 test-fast: $(VENV)/.dev ## Run the tests that are not slow; stop at the first failure
 	@$(PY) -m pytest -x -m "not slow" $(ARGS)
+
+test-clients: $(VENV)/.dev ## Run the published clients, Python and JavaScript, against the service on both databases
+	@if command -v npm >/dev/null; then $(MAKE) -s $(JS)/node_modules/.installed; \
+	else echo "npm is not installed: the JavaScript clients are left out"; fi
+	@$(PY) -m pytest tests/clients $(ARGS)
 
 check: $(VENV)/.dev ## Check format, lint, types, schema drift and docs
 	$(PY) -m ruff format --check .
@@ -79,6 +85,12 @@ $(PY):
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt || true
 
+# The lock brings a Node of its own, so the clients run on the version that they ask for, whatever the machine has.
+$(JS)/node_modules/.installed: $(JS)/package-lock.json $(JS)/package.json $(JS)/.npmrc
+	@echo "installing the JavaScript clients into $(JS)/node_modules"
+	@npm ci --prefix $(JS) --loglevel=error
+	@touch $@
+
 COMPILE = $(UV) pip compile -q $(ARGS) --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
@@ -89,5 +101,6 @@ lock: $(VENV)/.dev ## Write requirements/*.txt from pyproject.toml (ARGS=--upgra
 	@! grep -nE '://|--index|--extra|--find-links' requirements/*.txt
 
 clean: ## Remove .venv, caches and build products (data/ stays)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -98,6 +98,7 @@ USERS = Rule(
     retire=anonymous_user,
     revised=True,
     guarded=frozenset({"balance"}),
+    search="search",
 )
 
 # ---- posts ----------------------------------------------------------------------------------------------------------
@@ -195,6 +196,7 @@ POSTS = Rule(
     resolve=resolve_posts,
     fills=frozenset({"slug"}),
     revised=True,
+    search="search",
 )
 
 # ---- tags -----------------------------------------------------------------------------------------------------------

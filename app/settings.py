@@ -22,13 +22,18 @@ class Limits:
     url: int = 16 * 1024
     body: int = MIB
     body_rows: int = 1000
+    affected: int = 1000
     json_depth: int = 32
     json_digits: int = 40
     embed_depth: int = 4
     embeds: int = 12
     select_items: int = 100
     filters: int = 50
+    logic_nodes: int = 100
+    logic_depth: int = 8
     list_items: int = 1000
+    any_items: int = 100
+    pattern: int = 256
     order_terms: int = 8
     name: int = 63
     offset: int = 100_000
@@ -40,6 +45,10 @@ class Limits:
     statement_user: float = 8.0
     statement_service: float = 30.0
     shapes: int = 2000
+    new_shapes: int = 600
+    batch_requests: int = 50
+    batch_answer: int = 16 * MIB
+    aggregates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,9 @@ class Settings:
     pool_size: int = 6
     pooler: str = ""
     require_key: bool = False
+    origins: tuple[str, ...] = ()
+    allow_rollback: bool = False
+    server_timing: bool = False
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
 
@@ -73,6 +85,9 @@ class Settings:
             pool_size=_number(env, "BROADSHEET_POOL_SIZE", default.pool_size, 1000),
             pooler=_choice(env, "BROADSHEET_POOLER", ("", "transaction")),
             require_key=_switch(env, "BROADSHEET_REQUIRE_KEY"),
+            origins=_list(env, "BROADSHEET_CORS_ORIGINS"),
+            allow_rollback=_switch(env, "BROADSHEET_TX_ROLLBACK"),
+            server_timing=_switch(env, "BROADSHEET_SERVER_TIMING"),
             log_level=_choice(env, "BROADSHEET_LOG_LEVEL", ("info", "debug", "warning", "error")),
         )
 
@@ -91,6 +106,10 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
     if text not in ("", "0", "1", "true", "false", "yes", "no", "on", "off"):
         raise BadSetting(f"{name} must be 1 or 0, not {text!r}")
     return text in ("1", "true", "yes", "on")
+
+
+def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in env.get(name, "").split(","))))
 
 
 def _choice(env: Mapping[str, str], name: str, among: tuple[str, ...]) -> str:

@@ -33,6 +33,7 @@ from app.data.base import Base, Json, UtcTime
 from app.data.engines import migration_engine, parse
 from app.models import User
 from app.settings import Settings
+from migrations import search_objects
 
 ADVISORY_LOCK = 0x62726F61  # "broa"
 PATIENCE = 600  # seconds to wait for another process that migrates
@@ -74,6 +75,7 @@ def configure(**options: Any) -> None:
         compare_server_default=True,
         autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
         render_item=render_item,
+        include_object=include_object,
         process_revision_directives=writer,
         transactional_ddl=True,  # also on SQLite, where Alembic does not expect it
         **options,
@@ -153,7 +155,9 @@ def on_sqlite(connection: Connection) -> None:
 
 
 class Guard:
-    """After each migration no foreign key may dangle, and no table have lost rows that the migration does not name."""
+    """After each migration no foreign key may dangle, no table have lost rows that the migration does not name, and no
+    search index stand without the triggers that keep it.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -164,6 +168,8 @@ class Guard:
         if dangling:
             table, row, parent, _ = dangling[0]
             raise Refused(f"{step}: {len(dangling)} foreign keys dangle, first {table} row {row} -> {parent}")
+        for table in search_objects.untended(self.connection):
+            raise Refused(f"{step}: {table} has lost its search triggers: see migrations/search_objects.py")
         before, self.rows = self.rows, count_rows(self.connection)
         meant = named_changes(step)
         for table in sorted((before.keys() & self.rows.keys()) - meant):
@@ -215,6 +221,12 @@ def without_doubled_checks(context: Any, revision: Any, change: ops.ModifyTableO
         op for op in change.ops if not (isinstance(op, ops.CreateCheckConstraintOp) and op.constraint_name in brought)
     ]
     return change
+
+
+def include_object(item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
+    """Everything but the search objects, which stand outside the MetaData."""
+    table = item.table.name if kind in ("column", "index") else None
+    return not (reflected and search_objects.owns(kind, name, table))
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:

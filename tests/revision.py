@@ -22,6 +22,7 @@ LOOK_AT = """Look at:
  - what was generated: renamed columns appear as one dropped and one added
  - a new column that is NOT NULL needs a default or a backfill for the rows that exist
  - rows that it adds or removes on purpose: name their tables in `changes_rows`
+ - posts and users in batch mode: search_objects.drop() before, search_objects.create() after
  - downgrade(): what it cannot bring back
  - locks on PostgreSQL: there alone (`op.get_bind().dialect.name`) make indexes of large tables inside
    `with op.get_context().autocommit_block()` with postgresql_concurrently=True, and new constraints NOT VALID first"""

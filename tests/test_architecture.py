@@ -109,6 +109,8 @@ def test_machinery_knows_no_resource_by_name(path: Path) -> None:
     if layer_of(path) not in MACHINERY:
         return
     source = strip_strings_of_prose(path)
+    if path.parent.name == "openapi":
+        source = source.replace("'tags': [", "")  # a field of every operation, in the standard's own words
     if path.name == "app.py" and layer_of(path) == "http":
         source = source.replace("app.resources", "").replace("app.accounts", "")
     for name in ("posts", "tags", "users", "transfers", "Post", "Tag", "User", "Transfer", "balance", "slug"):

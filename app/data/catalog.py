@@ -51,6 +51,8 @@ class Relation:
     near: str = ""  # junction column that holds the parent's key
     far: str = ""  # junction column that holds the target's key
     label: str = ""  # how PGRST201 describes it
+    constraint: str = ""  # the foreign key's, or the junction's name
+    names: frozenset[str] = frozenset()  # constraints, columns and junction by which a hint may name it
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,17 @@ class Catalog:
         found = ((name, r) for name, r in resource.relations.items() if self.exposes(r.target))
         return {name: r for name, r in found if self.of(r.target).rule.readable(view)}
 
-    def named(self, resource: Resource, target: str, view: Role) -> list[Relation]:
-        """The relations that `target` may mean: a relationship's name wins, else every relation to the table of that
-        name.
+    def named(self, resource: Resource, target: str, view: Role, hint: str | None = None) -> list[Relation]:
+        """The relations that `target` may mean. A relationship's name wins, then a table's, then that of a constraint
+        or foreign key column; a hint keeps those that it names.
         """
         relations = self.embeddable(resource, view)
         if target in relations:
-            return [relations[target]]
-        return [r for r in relations.values() if self.of(r.target).name == target]
+            found = [relations[target]]
+        else:
+            found = [r for r in relations.values() if self.of(r.target).name == target]
+            found = found or ([r for r in relations.values() if target in r.names] if hint is None else [])
+        return [r for r in found if hint is None or hint in r.names or hint == r.name]
 
 
 def nearest(name: str, among: Iterable[str]) -> str | None:
@@ -163,9 +168,22 @@ def _relation(resource: Resource, p: RelationshipProperty[Any]) -> Relation:
         ((local, near),) = p.synchronize_pairs
         ((remote, far),) = p.secondary_synchronize_pairs or ()
         assert isinstance(p.secondary, Table)
-        label = f"{p.secondary.name} using {p.secondary.name}({near.name}) and {p.secondary.name}({far.name})"
+        junction = p.secondary
+        sides = [(_constraint(near), near.name), (_constraint(far), far.name)]
+        label = f"{junction.name} using " + " and ".join(f"{name}({column})" for name, column in sides)
         return Relation(
-            p.key, target, True, "many-to-many", local.name, remote.name, p.secondary, near.name, far.name, label
+            p.key,
+            target,
+            to_many=True,
+            cardinality="many-to-many",
+            local=local.name,
+            remote=remote.name,
+            secondary=junction,
+            near=near.name,
+            far=far.name,
+            label=label,
+            constraint=junction.name,
+            names=frozenset({junction.name, *(name for name, _ in sides)}),
         )
     if len(p.local_remote_pairs or ()) != 1:
         raise ValueError(f"{resource.name}.{p.key}: a relation over composite keys cannot be served")
@@ -173,11 +191,26 @@ def _relation(resource: Resource, p: RelationshipProperty[Any]) -> Relation:
     to_one = p.direction is RelationshipDirection.MANYTOONE
     kind = "many-to-one" if to_one else "one-to-many" if p.uselist else "one-to-one"
     holder, column = (local, remote) if to_one else (remote, local)
-    constraint = next((str(f.constraint.name) for f in holder.foreign_keys if f.constraint is not None), "")
+    constraint = _constraint(holder)
     label = f"{constraint} using {local.table.name}({local.name}) and {remote.table.name}({remote.name})"
     if not any(f.column is column for f in holder.foreign_keys):
         raise ValueError(f"{resource.name}.{p.key}: a custom join condition cannot be served")
-    return Relation(p.key, target, bool(p.uselist), kind, local.name, remote.name, label=label)
+    return Relation(
+        p.key,
+        target,
+        to_many=bool(p.uselist),
+        cardinality=kind,
+        local=local.name,
+        remote=remote.name,
+        label=label,
+        constraint=constraint,
+        names=frozenset({constraint, holder.name}),
+    )
+
+
+def _constraint(column: Any) -> str:
+    """The name of the foreign key that a column has."""
+    return next((str(f.constraint.name) for f in column.foreign_keys if f.constraint is not None), "")
 
 
 def _check(resource: Resource) -> None:

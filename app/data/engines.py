@@ -25,7 +25,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.data import faults
+from app.data import faults, regex
 from app.data.base import dumps
 from app.data.running import Observe, finish, halt
 from app.errors import BadSetting
@@ -35,6 +35,8 @@ BUSY = 5  # seconds that SQLite waits for a lock of another process
 STATEMENTS = 512  # prepared statements kept by each connection: a shape is about three
 RECYCLE = 900  # seconds after which a connection is replaced: plans and failovers grow old
 POOL_WAIT = 2  # seconds
+# Who writes must trust the schema: triggers keep the search index, and SQLite counts FTS5 as unsafe in them (3.40).
+TRIGGERS = "trusted_schema=on"
 COMMAND = 35  # seconds until a server that is frozen counts as lost; above the server's own statement_timeout
 
 EXPECTED = "give sqlite:///path/to/file or postgresql://user:password@host/name"
@@ -121,8 +123,8 @@ def sqlite_engine(url: str | URL, write: bool) -> AsyncEngine:
     make_file(url)
     size = 1 if write else SQLITE_READERS
     engine = create_async_engine(url, **_sqlite_arguments(), pool_size=size, max_overflow=0, pool_timeout=POOL_WAIT)
-    query_only = "off" if write else "on"
-    _on_sqlite_connect(engine, "foreign_keys=on", "synchronous=full", f"query_only={query_only}")
+    mode = ("query_only=off", TRIGGERS) if write else ("query_only=on",)
+    _on_sqlite_connect(engine, "foreign_keys=on", "synchronous=full", *mode)
     _begin_with(engine, "BEGIN IMMEDIATE" if write else "BEGIN")
     event.listen(engine.sync_engine, "invalidate", _stop_cancelled)
     return engine
@@ -156,7 +158,7 @@ def migration_engine(url: str | URL) -> AsyncEngine:
         make_file(url)
         engine = create_async_engine(url, **_sqlite_arguments(), poolclass=NullPool)
         # off before the transaction: a table that batch mode recreates would take its child rows with it
-        _on_sqlite_connect(engine, "foreign_keys=off", "synchronous=full", f"busy_timeout={600_000}")
+        _on_sqlite_connect(engine, "foreign_keys=off", "synchronous=full", f"busy_timeout={600_000}", TRIGGERS)
         _begin_with(engine, "BEGIN IMMEDIATE")
         return engine
     settings = {
@@ -221,6 +223,7 @@ def _on_sqlite_connect(engine: AsyncEngine, *pragmas: str) -> None:
     def connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: the module's own begins lose updates (hazards 1)
         connection.create_function("lower", 1, lower, deterministic=True)
+        connection.create_function("broadsheet_match", 3, regex.search, deterministic=True)
         cursor = connection.cursor()
         _use_wal(connection, cursor)
         for pragma in (

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
 from app.data.catalog import Catalog
-from app.errors import BadValue, BroadsheetError, Conflict, Unavailable
+from app.errors import BadQuery, BadValue, BroadsheetError, Conflict, Unavailable
 
 T = TypeVar("T")
 
@@ -75,6 +75,7 @@ ANSWERS: dict[str, Answer] = {
     "PGRST000": Answer(Unavailable, "Database connection error", retry=True),
     LOST: Answer(Unavailable, "the connection to the database was lost", retry=True),
     "PGRST003": Answer(Unavailable, "Timed out acquiring connection from connection pool.", 504, retry=True),
+    "2201B": Answer(BadQuery),
     "22": MISFIT,
 }
 SLIPPED = "22"  # prefix of the codes of values that our own checks should have refused

@@ -165,7 +165,8 @@ class Rule:
     many-to-many relations whose far rows count as changed when this row is removed. `keeps` names relations whose
     rows outlive a purge: then `retire(old)` gives the values that anonymise the row instead. `guarded` columns change
     only through actions and take no part in versions. `maps_columns` names a JSON column that maps column names of
-    the table named by another column: readers see only their own columns.
+    the table named by another column: readers see only their own columns. `search` names the field
+    under which full-text operators look into the row.
     """
 
     columns: Mapping[str, Column]
@@ -187,6 +188,7 @@ class Rule:
     revised: bool = False
     guarded: frozenset[str] = frozenset()
     maps_columns: tuple[str, str] | None = None
+    search: str | None = None
 
     def readable(self, view: Role) -> tuple[str, ...]:
         """Column names that exist for this view, in the model's order."""

@@ -50,7 +50,7 @@ async def show_links(call: Call) -> Response:
 
 
 async def show_methods(call: Call) -> Response:
-    return answer(call, b"", headers={"Allow": "OPTIONS, GET, HEAD"})
+    return answer(call, b"", headers={"Allow": "OPTIONS,GET,HEAD"})
 
 
 async def live(request: Request[State]) -> Response:

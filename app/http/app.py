@@ -13,29 +13,35 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from app.accounts.authenticate import key_authenticator
 from app.accounts.keys import load_keys
+from app.actions import ACTIONS
 from app.data.catalog import Catalog
 from app.data.database import Database
 from app.errors import BroadsheetError
 from app.http.about import about_routes
+from app.http.allowance import Allowance
+from app.http.batch import batch_routes
 from app.http.context import Authenticate, Service, State
 from app.http.metrics import Metrics
 from app.http.middleware import FaultBarrier, RequestLog
+from app.http.openapi.routes import openapi_routes
 from app.http.response import render_http, render_refusal
 from app.http.routes import resource_routes
-from app.http.surfaces import SURFACES
+from app.http.rpc import rpc_routes
+from app.http.surfaces import SURFACES, Surface
 from app.query.compiler import Compiler
 from app.query.driver import Lru
+from app.query.functions import Actions
 from app.resources import CATALOG
 from app.settings import Settings
 
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "HEAD")
 EXPOSED = (  # what a browser lets a page of another origin read
     *("Content-Encoding", "Content-Location", "Content-Range", "Content-Type", "Date", "Location", "Range-Unit"),
-    *("ETag", "Preference-Applied", "Proxy-Status", "Retry-After", "X-Request-Id"),
+    *("ETag", "Link", "Preference-Applied", "Proxy-Status", "Retry-After", "Server-Timing", "X-Request-Id"),
 )
 PREFLIGHT = 86400  # seconds that a browser may remember what is allowed
 
@@ -44,26 +50,31 @@ def create_app(
     settings: Settings,
     *,
     catalog: Catalog = CATALOG,
+    actions: Actions | None = None,
     authenticate: Authenticate | None = None,
     routes: Sequence[BaseRoute] = (),
     database: Database | None = None,
 ) -> Starlette:
-    """`routes` come before those of the resources. A `database` that is given must be open, and stays so; else the
-    application opens and closes its own. Raises BadSetting where the keys cannot be read.
+    """`actions` are what `/rpc` serves: ours for our catalog, for another none unless given. `routes` come before those
+    of the resources. A `database` that is given must be open, and stays so; else the application opens and closes its
+    own. Raises BadSetting where the keys cannot be read.
     """
     if authenticate is None:
         authenticate = key_authenticator(load_keys(settings.data_dir), require_key=settings.require_key)
+    if actions is None:
+        actions = ACTIONS if catalog is CATALOG else {}
     metrics = Metrics()
     lifespan = _Lifespan(settings, catalog, authenticate, metrics, database)
-    own = [route for surface in SURFACES for route in resource_routes(surface)]
+    own = [route for surface in SURFACES for route in surface_routes(surface, actions)]
     app = Starlette(
-        routes=[*about_routes(metrics), *routes, *own],
+        routes=[*about_routes(metrics), *openapi_routes(catalog, settings, actions), *routes, *own],
         lifespan=lifespan,
         middleware=[
-            Middleware(RequestLog, metrics=metrics),
+            Middleware(RequestLog, metrics=metrics, timing=settings.server_timing),
             Middleware(
                 CORSMiddleware,
-                allow_origins=["*"],
+                allow_origins=settings.origins or ["*"],
+                allow_credentials=bool(settings.origins),
                 allow_methods=METHODS,
                 allow_headers=["*"],
                 expose_headers=EXPOSED,
@@ -75,6 +86,11 @@ def create_app(
     )
     app.router.redirect_slashes = False  # it would build a URL from the caller's Host header
     return app
+
+
+def surface_routes(surface: Surface, actions: Actions) -> list[Route]:
+    """Those of resources last: their paths match everything."""
+    return [*batch_routes(surface), *rpc_routes(actions, surface), *resource_routes(surface)]
 
 
 class _Lifespan:
@@ -101,10 +117,16 @@ class _Lifespan:
             if database is None:
                 database = await stack.enter_async_context(open_database(self.settings, self.catalog))
             self.metrics.watch(database)
-            compiler = Compiler(self.catalog, database.dialect, self.settings.limits)
+            limits = self.settings.limits
             yield State(
                 service=Service(
-                    self.settings, self.catalog, database, compiler, self.authenticate, Lru(self.settings.limits.shapes)
+                    self.settings,
+                    self.catalog,
+                    database,
+                    Compiler(self.catalog, database.dialect, limits),
+                    self.authenticate,
+                    plans=Lru(limits.shapes),
+                    allowance=Allowance(limits.new_shapes, limits.shapes),
                 )
             )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypedDict, TypeVar
+from datetime import datetime
+from typing import Any, TypedDict, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -14,28 +15,33 @@ from starlette.types import Scope
 from app.data.catalog import Catalog
 from app.data.database import Database
 from app.data.rules import Principal
+from app.data.session import AppSession
 from app.data.steps import Steps
+from app.http.allowance import Allowance
 from app.http.surfaces import Surface
 from app.query.compiler import Compiler
 from app.query.driver import Lru
-from app.query.plan import ReadPlan
 from app.settings import Limits, Settings
 
 T = TypeVar("T")
 
 Authenticate = Callable[[Headers, Database], Awaitable[Principal]]
+Work = Callable[[AppSession], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all requests share. `plans` maps a raw query string and all that its meaning depends on to its plan."""
+    """What all requests share. `plans` maps a raw query string and all that its meaning depends on to its plans;
+    `allowance` counts the shapes that callers make anew.
+    """
 
     settings: Settings
     catalog: Catalog
     database: Database
     compiler: Compiler
     authenticate: Authenticate
-    plans: Lru[ReadPlan]
+    plans: Lru[Any]
+    allowance: Allowance
 
 
 class State(TypedDict):
@@ -82,13 +88,16 @@ def trace_of(scope: Scope) -> Trace:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a resource, after its caller is known."""
+    """One request to a resource, after its caller is known. `unit` is the unit of work of the batch to which it
+    belongs: it then reads and writes there, and sees what the requests before it wrote.
+    """
 
     request: Request[State]
     service: Service
     surface: Surface
     who: Principal
     trace: Trace
+    unit: AppSession | None = None
 
     @property
     def limits(self) -> Limits:
@@ -99,7 +108,51 @@ class Call:
         return self.request.headers
 
     @property
+    def method(self) -> str:
+        return self.request.method
+
+    @property
     def name(self) -> str:
         """The resource that the path names."""
         found: str = self.request.path_params["resource"]
         return found
+
+    @property
+    def now(self) -> datetime:
+        return self.service.database.clock() if self.unit is None else self.unit.unit.now
+
+    async def read(self, steps: Callable[[], Steps[T]]) -> T:
+        """Runs compiled reads: on a reader lane, or in the unit of work."""
+        if self.unit is None:
+            found = await self.service.database.read(self.who, lambda: self.trace.counted(steps()))
+        else:
+            found = await self.unit.run(self.trace.counted(steps()))
+        self.trace.mark("database")
+        return found
+
+    async def transact(self, work: Work[T], *, keep: bool = True) -> T:
+        """Runs a whole unit of work, or a part of the batch's. Unless it is to be kept, it is rolled back and its
+        result answered all the same.
+        """
+        if self.unit is not None:
+            return await work(self.unit)
+        try:
+            return await self._commit(work, keep=keep)
+        except _Undone as undone:
+            result: T = undone.args[0]
+            return result
+        finally:
+            self.trace.mark("database")
+
+    async def _commit(self, work: Work[T], *, keep: bool) -> T:
+        async def whole(session: AppSession) -> T:
+            result = await work(session)
+            if not keep:
+                raise _Undone(result)
+            return result
+
+        return await self.service.database.transact(self.who, whole, request_id=self.trace.request_id)
+
+
+class _Undone(Exception):
+    """Carries the result of a unit of work that is to be rolled back."""

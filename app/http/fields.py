@@ -6,43 +6,74 @@ and those that need the database, stand in the rules and apply below.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from app.data import audit, checks
+from app.data.base import Json
 from app.data.catalog import Resource, nearest
 from app.data.rules import Links, Owned, Role, Values
 from app.errors import BadQuery, BadValue
+from app.query.upsert import made_by_database
 from app.query.values import from_json
 
 INT8 = 2**63
 MOST_LINKS = 100
 
+Given = dict[str, Any]
 
-def inserted(resource: Resource, view: Role, rows: list[dict[str, Any]]) -> list[Values]:
-    """New rows. Raises BadValue with all errors of the first bad row."""
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the fields of a row count. Of `columns` only these do, and those that a row lacks are NULL, or with
+    `defaults` their default. `keyed` rows may name their primary key. `texts`: every value is a text, as in CSV.
+    """
+
+    columns: tuple[str, ...] | None = None
+    defaults: bool = False
+    keyed: bool = False
+    texts: bool = False
+
+
+AS_GIVEN = Manner()
+
+
+def names_unknown(resource: Resource, view: Role, rows: list[Given], manner: Manner = AS_GIVEN) -> bool:
+    """Whether some field is none that the caller may write: PGRST204, which goes before other refusals."""
+    names: Iterable[str] = {name for row in rows for name in row} if manner.columns is None else manner.columns
+    return not resource.rule.writes(view).union(resource.key).issuperset(names)
+
+
+def inserted(resource: Resource, view: Role, rows: list[Given], manner: Manner = AS_GIVEN) -> list[Values]:
+    """New rows, or with `keyed` rows that may be there. Raises BadValue with all errors of the first bad row."""
     found = []
+    if not rows and names_unknown(resource, view, rows, manner):
+        _refuse(_read(resource, view, {}, manner)[1])
     for number, row in enumerate(rows, start=1):
-        values, problems = _read(resource, view, row)
-        problems += _missing(resource, view, row)
+        values, problems = _read(resource, view, row, manner)
+        problems += [] if manner.keyed else _missing(resource, view, {*row, *values, *_null(manner)})
         _refuse(problems, f"row {number}: " if len(rows) > 1 else "")
         found.append(values)
     return found
 
 
-def changed(resource: Resource, view: Role, row: dict[str, Any]) -> Values:
+def changed(resource: Resource, view: Role, row: Given, manner: Manner = AS_GIVEN) -> Values:
     """The values that a row's change names. Raises BadValue."""
-    values, problems = _read(resource, view, row)
+    values, problems = _read(resource, view, row, manner)
     _refuse(problems)
     return values
 
 
-def replaced(resource: Resource, view: Role, row: dict[str, Any], key: Any) -> Values:
+def replaced(resource: Resource, view: Role, row: Given, key: Any) -> Values:
     """Values for every writable column: what is absent takes its default or NULL. Write-only fields stay as they are.
 
     Raises BadValue, also for an absent column that must not be NULL; PGRST115 where the body names another row.
     """
     row = _without_key(resource, row, key)
-    values, problems = _read(resource, view, row)
+    values, problems = _read(resource, view, row, AS_GIVEN)
     for name in _writable(resource, view):
         if name in row:
             continue
@@ -55,26 +86,51 @@ def replaced(resource: Resource, view: Role, row: dict[str, Any], key: Any) -> V
     return values
 
 
-def _read(resource: Resource, view: Role, row: dict[str, Any]) -> tuple[Values, list[BadValue]]:
+def _null(manner: Manner) -> tuple[str, ...]:
+    """Columns of which `_fill` has said already that they must not be NULL."""
+    return () if manner.columns is None or manner.defaults else manner.columns
+
+
+def _read(resource: Resource, view: Role, row: Given, manner: Manner) -> tuple[Values, list[BadValue]]:
     writes = resource.rule.writes(view)
     values: Values = {}
     problems: list[BadValue] = []
-    for name, given in row.items():
+    for name in row if manner.columns is None else manner.columns:
         try:
-            values[name] = _value(resource, writes, name, given)
+            if name not in row:
+                _fill(resource, writes, name, manner, values)
+            elif row[name] is not None or not manner.keyed or name not in resource.key:
+                values[name] = _value(resource, writes, name, row[name], manner)
         except BadValue as exc:
             problems.append(exc)
     return values, problems
 
 
-def _value(resource: Resource, writes: frozenset[str], name: str, given: Any) -> Any:
+def _fill(resource: Resource, writes: frozenset[str], name: str, manner: Manner, values: Values) -> None:
+    """A column that is named and that the row lacks. Without a default one that must have a value stays out, so that
+    the rule may fill it in.
+    """
+    if name in resource.key and manner.keyed:
+        return
     if name not in writes:
+        raise _unknown(resource, writes, name)
+    if name in resource.rule.extra:
+        return
+    column = resource.columns[name]
+    if not manner.defaults and not column.nullable:
+        raise checks.missing(resource, name)
+    if not manner.defaults or column.has_default or column.nullable:
+        values[name] = audit.default_of(resource, name) if manner.defaults else None
+
+
+def _value(resource: Resource, writes: frozenset[str], name: str, given: Any, manner: Manner) -> Any:
+    if name not in writes and not (manner.keyed and name in resource.key):
         raise _unknown(resource, writes, name)
     if name in resource.rule.extra:
         return _extra(resource.rule.extra[name][0], name, given)
     column = resource.columns[name]
     try:
-        value = from_json(column.type, given)
+        value = _json_of(given) if manner.texts and isinstance(column.type, Json) else from_json(column.type, given)
     except BadValue as exc:
         hint = f'{exc.hint or ""} See column "{name}" of "{resource.name}".'.strip()
         raise BadValue(exc.message, code=exc.code, details=exc.details, hint=hint) from None
@@ -83,10 +139,20 @@ def _value(resource: Resource, writes: frozenset[str], name: str, given: Any) ->
     return value
 
 
+def _json_of(text: Any) -> Any:
+    if text is None:
+        return None
+    try:
+        if "\\u0000" in text:
+            checks.characters("\0")
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise BadValue("invalid input syntax for type json", hint='Send a value such as {"a": 1}.') from None
+
+
 def _unknown(resource: Resource, writes: frozenset[str], name: str) -> BadValue:
     if name in resource.key:
-        details = f'Column "{name}" is an identity column defined as GENERATED ALWAYS.'
-        return BadValue(f'cannot insert a non-DEFAULT value into column "{name}"', code="428C9", details=details)
+        return made_by_database(name)
     near = nearest(name, sorted(writes))
     message = f"Could not find the '{name}' column of '{resource.name}' in the schema cache"
     return BadValue(message, code="PGRST204", hint=f"Perhaps you meant the column '{near}'." if near else None)
@@ -107,12 +173,13 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, str) or (type(value) is int and -INT8 <= value < INT8)
 
 
-def _missing(resource: Resource, view: Role, row: dict[str, Any]) -> list[BadValue]:
+def _missing(resource: Resource, view: Role, given: Iterable[str]) -> list[BadValue]:
     """Columns that the caller must give: required, without a default, and not filled in by the rule."""
+    known = frozenset(given)
     return [
         checks.missing(resource, name)
         for name in _writable(resource, view)
-        if name not in row
+        if name not in known
         and name not in resource.rule.fills
         and not resource.columns[name].nullable
         and not resource.columns[name].has_default
@@ -124,7 +191,7 @@ def _writable(resource: Resource, view: Role) -> list[str]:
     return [name for name in resource.columns if name in writes]
 
 
-def _without_key(resource: Resource, row: dict[str, Any], key: Any) -> dict[str, Any]:
+def _without_key(resource: Resource, row: Given, key: Any) -> Given:
     """A client that replaces a row may send its id along, if it is this one."""
     (name,) = resource.key
     if name not in row:
@@ -139,9 +206,10 @@ def _without_key(resource: Resource, row: dict[str, Any], key: Any) -> dict[str,
 
 
 def _refuse(problems: list[BadValue], where: str = "") -> None:
-    """The first as message, every one in `details`."""
+    """The first as message, every one in `details`. Fields that do not exist come first."""
     if not problems:
         return
+    problems.sort(key=lambda problem: problem.code != "PGRST204")
     first = problems[0]
     details = first.details
     if len(problems) > 1 or where:

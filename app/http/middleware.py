@@ -26,6 +26,13 @@ SECURITY = [
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'"),
 ]
+TIMED = {  # our stages as the dialect's clients know them
+    "authenticate": "jwt",
+    "body": "parse",
+    "plan": "plan",
+    "database": "transaction",
+    "encode": "response",
+}
 CLIENT_GONE = 499  # what logs and metrics say of a request that nobody waited for
 
 access = logging.getLogger("broadsheet.access")
@@ -35,9 +42,10 @@ log = logging.getLogger("broadsheet.http")
 class RequestLog:
     """Gives each request its id and its trace, each answer its common headers, and writes one line when it is over."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, timing: bool = False) -> None:
         self.app = app
         self.metrics = metrics
+        self.timing = timing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +60,11 @@ class RequestLog:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], *SECURITY, (b"x-request-id", trace.request_id.encode())]
+                given = {name for name, _ in message["headers"]}
+                common = [pair for pair in SECURITY if pair[0] not in given]
+                headers = [*message["headers"], *common, (b"x-request-id", trace.request_id.encode())]
+                if self.timing:
+                    headers.append((b"server-timing", server_timing(trace).encode()))
                 message = {**message, "headers": headers}
             elif head:  # the headers of a GET, Content-Length too, and no body
                 message = {**message, "body": b""}
@@ -101,6 +113,11 @@ def request_id_of(scope: Scope) -> str:
     """The caller's own id where it is a harmless one, so that logs can be joined; else a new one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     return given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def server_timing(trace: Trace) -> str:
+    """Milliseconds by stage, under the dialect's names."""
+    return ", ".join(f"{TIMED[stage]};dur={_ms(spent)}" for stage, spent in trace.stages.items() if stage in TIMED)
 
 
 def template_of(scope: Scope) -> str:

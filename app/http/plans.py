@@ -1,12 +1,16 @@
-"""Query string -> read plan, kept for the next request that asks the same.
+"""Query string -> plans, kept for the next request that asks the same.
 
-There are three kinds: a page of rows, one item, and rows that were just written.
+There are three kinds: a page of rows, one item, and rows that are written. A request first asks what its query string
+says (`ask`: syntax), and has that planned against the catalog (`plan`: names) once its body is read, so that errors
+come in the dialect's order (1.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from enum import Enum
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,11 +18,16 @@ from sqlalchemy import Integer
 
 from app.data.base import Versioned
 from app.data.catalog import RESERVED, Resource
+from app.data.rules import Values
 from app.errors import BadQuery, BadValue, NotFound
+from app.http import cursors
 from app.http.context import Call
-from app.query.parser import pairs, parse
-from app.query.plan import Node, ReadPlan, find, plan_keyed, plan_read
-from app.query.syntax import Query
+from app.http.ranges import Unsatisfiable, Window, narrowed, window_of
+from app.http.request import shown
+from app.query.parser import parse
+from app.query.plan import Cond, Node, ReadPlan
+from app.query.planner import find, plan_keyed, plan_read, plan_rows
+from app.query.syntax import Filter, Query
 from app.query.values import literal
 from app.query.writer import missing_row
 
@@ -26,82 +35,205 @@ LONGEST_KEY = 2048  # bytes of a query string that is worth keeping
 VERSION = "\u200bversion"  # no caller can ask for this output key: names with unprintable characters are refused
 
 
+class Kind(Enum):
+    PAGE = "page"  # rows by filters, order and page
+    ITEM = "item"  # one row by its key: of the query string only `select` and what concerns embeds has a meaning
+    WRITTEN = "written"  # rows that a write makes, or that its filters name, shaped by `select`
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """`plan` shapes the documents. A write's `rows` are those that its filters name, and `ordered` says that `plan` is
+    not by keys but has them as its first filter. A page has its Content-Location, and the series to which it belongs.
+    """
+
+    query: Query
+    plan: ReadPlan
+    rows: ReadPlan | None = None
+    ordered: bool = False
+    location: str = ""
+    series: cursors.Series | None = None
+
+    @property
+    def resource(self) -> Resource:
+        return self.plan.resource
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query string as far as it is read. `planned` is there where the same was asked before."""
+
+    kind: Kind
+    key: Hashable
+    query: Query
+    planned: Planned | None
+    raw: bytes
+    window: Window | None = None
+    cursor: cursors.Cursor | None = None
+
+
 def resource_of(call: Call) -> Resource:
     """The resource that the path names, as far as the caller may know it. Raises NotFound."""
-    if call.name in RESERVED:
-        raise invalid_path()
+    refuse_reserved(call.name)
     return find(call.service.catalog, call.name, call.who.view)
+
+
+def refuse_reserved(name: str) -> None:
+    if name in RESERVED:
+        raise invalid_path()
 
 
 def invalid_path() -> NotFound:
     return NotFound("Invalid path specified in request URL")
 
 
-# ---- plans ----------------------------------------------------------------------------------------------------------
+# ---- asking ---------------------------------------------------------------------------------------------------------
 
 
-def page_plan(call: Call) -> ReadPlan:
-    """Rows by filters, order and page."""
-    return _kept(call, "page", _plan_page)
+def ask(call: Call, kind: Kind) -> Asked:
+    """Nothing in a plan depends on the time or on who asks but for the role; so equal keys mean equal plans.
+
+    Raises BadQuery for the syntax, Unsatisfiable for the header Range, which only a GET of a page has.
+    """
+    raw: bytes = call.request.scope["query_string"]
+    window = cursor = None
+    if kind is Kind.PAGE:
+        raw, text = cursors.split(raw)
+        window = _window(call, raw)
+        cursor = None if text is None else cursors.read(text, call.name, raw)
+    method = "" if kind is Kind.PAGE else call.method
+    key = (kind.value, method, call.surface.name, call.name, raw, call.who.role, window)
+    planned: Planned | None = call.service.plans.hit(key)
+    if planned is not None:
+        return Asked(kind, key, planned.query, planned, raw, window, cursor)
+    query = parse(raw, call.limits)
+    if window is not None:
+        query = narrowed(query, window)
+    return Asked(kind, key, query, None, raw, window, cursor)
 
 
-def item_plan(call: Call) -> ReadPlan:
-    """One row by its key. Of the query string only `select` and what concerns embeds has a meaning."""
-    return _kept(call, "item", _plan_item)
-
-
-def representation_plan(call: Call) -> ReadPlan:
-    """Written rows, shaped by `select`, the one parameter that a write takes."""
-    return _kept(call, "written", _plan_written)
-
-
-def _kept(call: Call, kind: str, make: Callable[[Call, Resource], ReadPlan]) -> ReadPlan:
-    """Nothing in a plan depends on the time or on who asks but for the role; so equal keys mean equal plans."""
-    query_string: bytes = call.request.scope["query_string"]
-    key = (kind, call.surface.name, call.name, query_string, call.who.role)
-    plans = call.service.plans
-    if (found := plans.hit(key)) is not None:
-        return found
+def _window(call: Call, raw: bytes) -> Window | None:
+    """What a GET's header Range says. A query string that cannot be read goes before a range that holds nothing."""
+    if call.method != "GET":
+        return None
     try:
-        plan = make(call, resource_of(call))
-    except BadValue as exc:  # in a query string it is a 400 on every surface
-        raise BadQuery(exc.message, code=exc.code, details=exc.details, hint=exc.hint) from None
-    return plans.store(key, plan) if len(query_string) <= LONGEST_KEY else plan
+        return window_of(call.headers)
+    except Unsatisfiable:
+        parse(raw, call.limits)
+        raise
 
 
-def _parsed(call: Call) -> Query:
-    return parse(call.request.scope["query_string"], call.limits)
+def plan(call: Call, asked: Asked) -> Planned:
+    """Raises NotFound and BadQuery for names, BRD429 where the caller asks for too many new shapes."""
+    planned = asked.planned
+    if planned is None:
+        planned = PLANNERS[asked.kind](call, resource_of(call), asked.query)
+        _spend(call, asked.kind, planned)
+        if asked.kind is Kind.PAGE:
+            planned = _placed(call, asked, planned)
+        if len(asked.raw) <= LONGEST_KEY:
+            call.service.plans.store(asked.key, planned)
+    if asked.cursor is None:
+        return planned
+    return _behind(call, asked, planned, asked.cursor)
 
 
-def _plan_page(call: Call, resource: Resource) -> ReadPlan:
+def _behind(call: Call, asked: Asked, planned: Planned, cursor: cursors.Cursor) -> Planned:
+    """The page behind a cursor. Every cursor has its own values, so these plans are not kept; their shapes are."""
+    if asked.query.offsets.get((), 0):
+        raise BadQuery("a cursor says where the page begins: an offset has no meaning beside it", hint="Leave it out.")
+    after = cursors.values_of(cursor, call.service.catalog, planned.plan)
+    plan = _page(call, planned.resource, asked.query, after)
+    planned = replace(planned, plan=plan)
+    _spend(call, asked.kind, planned)
+    return planned
+
+
+def _spend(call: Call, kind: Kind, planned: Planned) -> None:
+    """Each shape is compiled once for each view."""
+    view = call.who.view
+    shapes: list[Hashable] = [(planned.plan.node, view, kind is Kind.PAGE or planned.ordered)]
+    if planned.rows is not None:
+        shapes.append((planned.rows.node, view, "locked"))
+    call.service.allowance.spend(caller(call), shapes)
+
+
+def caller(call: Call) -> Hashable:
+    who, client = call.who, call.request.client
+    return who.user_id or who.key_id or (client.host if client else None)
+
+
+def _placed(call: Call, asked: Asked, planned: Planned) -> Planned:
+    """The same with what its answers say of their place. The pages behind a Range have its length as their limit."""
+    limit = None if asked.window is None else planned.plan.value(planned.plan.node.limit)
+    series = cursors.series_of(f"{call.surface.prefix}/{call.name}", call.name, asked.raw, limit)
+    parts = sorted((part.partition(b"=") for part in asked.raw.split(b"&") if part), key=itemgetter(0))
+    question = "?" if parts else ""
+    location = f"/{call.name}{question}{shown(b'&'.join(b''.join(part) for part in parts))}"
+    return replace(planned, location=location, series=series)
+
+
+# ---- the three kinds ------------------------------------------------------------------------------------------------
+
+
+def _plan_page(call: Call, resource: Resource, query: Query) -> Planned:
+    return Planned(query, _page(call, resource, query))
+
+
+def _page(call: Call, resource: Resource, query: Query, after: tuple[Any, ...] | None = None) -> ReadPlan:
     page = call.surface.page(call.who, call.limits)
-    return plan_read(call.service.catalog, resource, _parsed(call), call.who.view, call.limits, page)
+    return plan_read(call.service.catalog, resource, query, call.who.view, call.limits, page, after)
 
 
-def _plan_item(call: Call, resource: Resource) -> ReadPlan:
-    query = _parsed(call)
-    given = [f.column for f in query.filters if not f.path]
+def _plan_item(call: Call, resource: Resource, query: Query) -> Planned:
     named = (("order", query.orders), ("limit", query.limits), ("offset", query.offsets))
+    given = [getattr(term, "column", "and") for path, term in query.conditions if not path]
     given += [name for name, by_path in named if () in by_path]
+    given += [name for name in ("columns", "on_conflict") if getattr(query, name) is not None]
     if given:
-        raise _refused(given[0], f"the path names one row of {resource.name}")
-    plan = _plan_keyed(call, resource, query)
-    return replace(plan, node=with_version(plan.node)) if shows_version(call, resource) else plan
+        why = f"the path names one row of {resource.name}"
+        raise BadQuery(f"the parameter {given[0]!r} has no meaning here: {why}", hint=f"Leave out {given[0]}.")
+    plan = _keyed(call, resource, query)
+    if call.method in ("GET", "HEAD") and shows_version(call, resource) and not plan.node.grouped:
+        plan = replace(plan, node=with_version(plan.node))
+    return Planned(query, plan)
 
 
-def _plan_written(call: Call, resource: Resource) -> ReadPlan:
-    for name, _ in pairs(call.request.scope["query_string"]):
-        if name != "select":
-            raise _refused(name, "a write takes only select")
-    return _plan_keyed(call, resource, _parsed(call))
+def _plan_written(call: Call, resource: Resource, query: Query) -> Planned:
+    """Limit and offset of the root restrict nothing, its order sorts the answer, its filters mean nothing to POST."""
+    rows = None
+    if call.method in ("PATCH", "DELETE"):
+        rows = plan_rows(call.service.catalog, resource, query, call.who.view, call.limits)
+        rows = replace(rows, node=replace(rows.node, deleted=False))  # no write reaches rows that are gone
+    ordered = () in query.orders and len(resource.key) == 1
+    shaped = (_ordered if ordered else _keyed)(call, resource, query)
+    return Planned(query, shaped, rows, ordered)
 
 
-def _plan_keyed(call: Call, resource: Resource, query: Query) -> ReadPlan:
+PLANNERS = {Kind.PAGE: _plan_page, Kind.ITEM: _plan_item, Kind.WRITTEN: _plan_written}
+
+
+def _keyed(call: Call, resource: Resource, query: Query) -> ReadPlan:
     return plan_keyed(call.service.catalog, resource, query, call.who.view, call.limits)
 
 
-def _refused(name: str, why: str) -> BadQuery:
-    return BadQuery(f"the parameter {name!r} has no meaning here: {why}", hint=f"Leave out {name}.")
+def _ordered(call: Call, resource: Resource, query: Query) -> ReadPlan:
+    """A plan whose first filter is for the keys, which `with_keys` puts in."""
+    keys = Filter(resource.key[0], "in", ())
+    conditions = ((), keys), *((path, term) for path, term in query.conditions if path)
+    limits, offsets = ({path: n for path, n in given.items() if path} for given in (query.limits, query.offsets))
+    query = Query(query.select, conditions, query.orders, limits, offsets)
+    return plan_read(call.service.catalog, resource, query, call.who.view, call.limits, page=None)
+
+
+def with_keys(plan: ReadPlan, keys: list[Any]) -> ReadPlan:
+    """An ordered plan of written rows, for these rows."""
+    term = plan.node.where[0]
+    assert isinstance(term, Cond)
+    (slot,) = term.slots
+    values = list(plan.values)
+    values[slot] = tuple(keys)
+    return replace(plan, values=tuple(values))
 
 
 # ---- the version beside a document ----------------------------------------------------------------------------------
@@ -118,7 +250,7 @@ def with_version(node: Node) -> Node:
 
 def take_version(plan: ReadPlan, document: Any) -> int | None:
     """The hidden version of a document, which is then encoded without it; None where the plan has none."""
-    if plan.node.items[-1][0] != VERSION:
+    if not plan.node.items or plan.node.items[-1][0] != VERSION:
         return None
     name = document.__struct_fields__[-1]
     version: int = getattr(document, name)
@@ -141,3 +273,16 @@ def key_of(resource: Resource, text: str) -> Any:
     if isinstance(column.type, Integer) and str(key) != text:  # 007 and +7 would be further names of the same row
         raise missing_row(resource, text[:40])
     return key
+
+
+def key_filter(query: Query, resource: Resource) -> Values:
+    """The key that the filters of a PUT name, as texts. Raises PGRST105 unless they are `eq` on all of the primary key
+    and nothing else.
+    """
+    terms = [term for path, term in query.conditions if not path]
+    plain = [t for t in terms if isinstance(t, Filter) and t.operator == "eq" and not t.negated and t.option is None]
+    names = [term.column for term in plain]
+    if len(plain) != len(terms) or sorted(names) != sorted(resource.key):
+        text = "Filters must include all and only primary key columns with 'eq' operators"
+        raise BadQuery(text, code="PGRST105", status=405)
+    return {term.column: term.operand for term in plain}

@@ -4,51 +4,75 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from app.http import cursors, plans
 from app.http.context import Call
-from app.http.plans import item_plan, key_of, page_plan, take_version
-from app.http.request import check_accept
-from app.http.response import content_range, etag_of, tagged
-from app.query.encoder import encode
-from app.query.plan import ReadPlan
-from app.query.reader import read, read_keyed
+from app.http.media import media_of, render
+from app.http.plans import Asked, Kind, Planned
+from app.http.preferences import Prefer, prefer_of
+from app.http.ranges import content_range, status_of
+from app.http.response import etag_of, tagged
+from app.query.estimates import read_counted
+from app.query.reader import Result, read_keyed
 from app.query.writer import missing_row
 
 
 async def read_page(call: Call) -> Response:
-    check_accept(call.headers)
-    plan = page_plan(call)
+    asked = plans.ask(call, Kind.PAGE)
+    planned = plans.plan(call, asked)
+    media = media_of(call.headers)
+    prefer = prefer_of(call.headers)
+    prefer.check()
     call.trace.mark("plan")
-    service, now = call.service, call.service.database.clock()
-    rows = await service.database.read(
-        call.who, lambda: call.trace.counted(read(service.compiler, plan, call.who, now))
+    compiler, plan, now = call.service.compiler, planned.plan, call.now
+    result = await call.read(
+        lambda: read_counted(compiler, plan, call.who, now, prefer.count, call.surface.page(call.who, call.limits).most)
     )
-    call.trace.mark("database")
-    body = encode(rows)
-    headers = {"Content-Range": content_range(_offset(plan), len(rows))}
-    response = tagged(call, body, etag_of(body), headers)
+    before = _before(asked, planned)
+    total = None if result.total is None else max(result.total, before + len(result.rows) if result.rows else 0)
+    status = status_of(before if asked.cursor is None else 0, len(result.rows), total)
+    headers = {
+        "Content-Range": content_range(before, len(result.rows), total),
+        "Content-Location": planned.location,
+        **_next(planned, result, before + len(result.rows), total),
+        **_applied(call, prefer),
+    }
+    body = render(media, call.service.catalog, plan, result.rows)
+    response = tagged(call, body, etag_of(body), headers, media=media, status=status)
     call.trace.mark("encode")
     return response
 
 
 async def read_item(call: Call) -> Response:
-    check_accept(call.headers)
-    plan = item_plan(call)
-    key = key_of(plan.resource, call.request.path_params["id"])
+    planned = plans.plan(call, plans.ask(call, Kind.ITEM))
+    key = plans.key_of(planned.resource, call.request.path_params["id"])
+    media = media_of(call.headers)
+    prefer = prefer_of(call.headers)
+    prefer.check()
     call.trace.mark("plan")
-    service, now = call.service, call.service.database.clock()
-    rows = await service.database.read(
-        call.who, lambda: call.trace.counted(read_keyed(service.compiler, plan, call.who, now, [key]))
-    )
-    call.trace.mark("database")
+    compiler, plan, now = call.service.compiler, planned.plan, call.now
+    rows = await call.read(lambda: read_keyed(compiler, plan, call.who, now, [key]))
     if not rows:
-        raise missing_row(plan.resource, key)
-    version = take_version(plan, rows[0])
-    body = encode(rows[0])
-    response = tagged(call, body, etag_of(body, version))
+        raise missing_row(planned.resource, key)
+    version = plans.take_version(plan, rows[0])
+    body = render(media, call.service.catalog, plan, rows, bare=True)
+    response = tagged(call, body, etag_of(body, version), _applied(call, prefer), media=media)
     call.trace.mark("encode")
     return response
 
 
-def _offset(plan: ReadPlan) -> int:
-    offset: int = plan.values[plan.node.offset] if plan.node.offset >= 0 else 0
-    return offset
+def _before(asked: Asked, planned: Planned) -> int:
+    """How many rows of the result come before this page."""
+    if asked.cursor is not None:
+        return asked.cursor.before
+    return planned.plan.value(planned.plan.node.offset) or 0
+
+
+def _next(planned: Planned, result: Result, after: int, total: int | None) -> dict[str, str]:
+    """A full page has a next one, unless the count says that it was the last."""
+    if result.cursor is None or total == after or planned.series is None:
+        return {}
+    return {"Link": cursors.next_page(planned.series, result, after)}
+
+
+def _applied(call: Call, prefer: Prefer) -> dict[str, str]:
+    return prefer.applied(call.method, tx=call.service.settings.allow_rollback and call.unit is None)

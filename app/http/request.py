@@ -1,24 +1,16 @@
-"""What the URL and the headers of a request say: media type, profile, preferences, conditions.
-
-All of this is refused before a body is read.
-"""
+"""What the URL and the headers of a request say by themselves: length, profile, conditions."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.errors import BadBody, BadQuery, BroadsheetError, TooLarge
+from app.errors import BadQuery, BroadsheetError, TooLarge
 
-PREFERENCES = {
-    "return": ("minimal", "representation", "headers-only"),
-    "handling": ("lenient", "strict"),
-}
-JSON_TYPES = ("*/*", "application/*", "application/json")
+IN_HEADERS = "!$&'()*+,-./:;=?@_~%[]"  # what a query string may show of itself in a header
 TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
 
 
@@ -38,30 +30,12 @@ def check_url(scope: Scope, most: int) -> None:
         raise BadQuery("the path holds a NUL character", code="22021", hint="Remove the NUL character.")
 
 
-# ---- media types and profiles ---------------------------------------------------------------------------------------
+def shown(query_string: bytes) -> str:
+    """A raw query string as it may stand in a header."""
+    return quote(query_string, safe=IN_HEADERS)
 
 
-def check_accept(headers: Headers) -> None:
-    """JSON is what there is. Raises PGRST107 where the caller takes none."""
-    accept = headers.get("accept")
-    if accept is None or accept in JSON_TYPES:
-        return
-    asked = [part.partition(";")[0].strip() for part in accept.split(",") if part.strip()]
-    if not any(media.lower() in JSON_TYPES for media in asked):
-        message = f"None of these media types are available: {', '.join(asked)}"
-        raise BroadsheetError(message, code="PGRST107", status=406)
-
-
-def check_content_type(headers: Headers) -> None:
-    """Raises PGRST102 (415 on the plain surface) for a body that is not JSON in UTF-8."""
-    given = headers.get("content-type")
-    if given is None:
-        return
-    media, _, parameters = given.partition(";")
-    name, _, value = parameters.partition("=")
-    charset = value.strip(' "').lower() if name.strip().lower() == "charset" else "utf-8"
-    if media.strip().lower() != "application/json" or charset not in ("utf-8", "utf8"):
-        raise BadBody(f"Content-Type not acceptable: {given}", plain_status=415, hint="Send application/json.")
+# ---- profiles -------------------------------------------------------------------------------------------------------
 
 
 def profile_of(headers: Headers, method: str) -> str | None:
@@ -72,43 +46,6 @@ def profile_of(headers: Headers, method: str) -> str | None:
         hint = "Only the following schemas are exposed: public"
         raise BroadsheetError(f"Invalid schema: {profile}", code="PGRST106", status=406, hint=hint)
     return profile
-
-
-# ---- preferences ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prefer:
-    """`returns` is None where the caller has no preference."""
-
-    returns: str | None = None
-    handling: str | None = None
-
-    @property
-    def applied(self) -> str:
-        """The header Preference-Applied of a write, which names what was honoured."""
-        named = (("return", self.returns), ("handling", self.handling))
-        return ", ".join(f"{name}={value}" for name, value in named if value)
-
-
-def prefer_of(headers: Headers) -> Prefer:
-    """The first value of each preference counts; unknown ones are ignored. Raises PGRST122 under handling=strict."""
-    given = headers.getlist("prefer")
-    if not given:
-        return Prefer()
-    found: dict[str, str] = {}
-    unknown: list[str] = []
-    for text in filter(None, (part.strip() for line in given for part in line.split(","))):
-        name, _, value = text.partition("=")
-        name, value = name.strip().lower(), value.partition(";")[0].strip(' "')
-        if value in PREFERENCES.get(name, ()):
-            found.setdefault(name, value)
-        else:
-            unknown.append(text)
-    if unknown and found.get("handling") == "strict":
-        message = "Invalid preferences given with handling=strict"
-        raise BadQuery(message, code="PGRST122", details=f"Invalid preferences: {', '.join(unknown)}")
-    return Prefer(found.get("return"), found.get("handling"))
 
 
 # ---- conditions -----------------------------------------------------------------------------------------------------

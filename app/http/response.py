@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,8 @@ from starlette.responses import Response
 from app.data.rules import ANONYMOUS
 from app.errors import BroadsheetError, Forbidden, Internal, NotFound, Unauthorized
 from app.http.context import Call
+from app.http.media import Media
+from app.http.ranges import Unsatisfiable
 from app.http.request import is_known
 from app.http.surfaces import surface_at
 
@@ -26,17 +29,33 @@ VARY = "Accept, Prefer, Range, Authorization, apikey"
 log = logging.getLogger("broadsheet.http")
 
 
-def answer(call: Call, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON, or nothing for an empty body."""
-    return Response(body, status, headers=_headers(call) | ({"Content-Type": JSON} if body else {}) | (headers or {}))
+def answer(
+    call: Call, body: bytes, status: int = 200, headers: dict[str, str] | None = None, *, media: Media | None = None
+) -> Response:
+    """JSON unless another form is named, or nothing for an empty body."""
+    kind = JSON if media is None else media.content_type
+    response = Response(
+        body, status, headers=_headers(call) | ({"Content-Type": kind} if body else {}) | (headers or {})
+    )
+    if call.method == "HEAD" and not call.surface.items:
+        del response.headers["Content-Length"]  # the dialect's HEAD has none
+    return response
 
 
-def tagged(call: Call, body: bytes, etag: str, headers: dict[str, str] | None = None) -> Response:
+def tagged(
+    call: Call,
+    body: bytes,
+    etag: str,
+    headers: dict[str, str] | None = None,
+    *,
+    media: Media | None = None,
+    status: int = 200,
+) -> Response:
     """The answer to a GET: 304 without a body where the caller has these very bytes."""
     tag = {"ETag": etag} | (headers or {})
     if is_known(call.headers, etag):
         return Response(b"", 304, headers=_headers(call) | tag)
-    return answer(call, body, headers=tag)
+    return answer(call, body, status, tag, media=media)
 
 
 def _headers(call: Call) -> dict[str, str]:
@@ -54,11 +73,6 @@ def etag_of(body: bytes, version: int | None = None) -> str:
     return f'"{digest}"' if version is None else f'"{version}-{digest}"'
 
 
-def content_range(first: int, rows: int) -> str:
-    """Which rows of an uncounted result these are."""
-    return f"{first}-{first + rows - 1}/*" if rows else "*/*"
-
-
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
@@ -74,6 +88,8 @@ async def render_refusal(request: Request, exc: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(exc, Unauthorized):
         headers["WWW-Authenticate"] = _challenge(exc)
+    elif isinstance(exc, Unsatisfiable) and exc.total is not None:
+        headers["Content-Range"] = f"*/{exc.total}"
     if exc.retry_after is not None:
         headers["Retry-After"] = str(exc.retry_after)
     if status >= 500:
@@ -90,7 +106,7 @@ async def render_http(request: Request, exc: Exception) -> Response:
             refusal: BroadsheetError = NotFound("Invalid path specified in request URL")
         case 405:
             refusal = BroadsheetError(f"Unsupported HTTP method: {request.method}", code="PGRST117")
-            headers = {name: ", ".join(sorted(value.split(", "), key=METHODS.index)) for name, value in headers.items()}
+            headers = {name: allowed(value.replace(",", " ").split()) for name, value in headers.items()}
         case status:
             refusal = BroadsheetError(HTTPStatus(status).phrase, code=f"BRD{status}")
     return error(refusal, exc.status_code, headers)
@@ -113,7 +129,12 @@ def _challenge(exc: BroadsheetError) -> str:
 
 
 def not_allowed(allow: tuple[str, ...]) -> HTTPException:
-    return HTTPException(405, headers={"Allow": ", ".join(allow)})
+    return HTTPException(405, headers={"Allow": allowed(allow)})
+
+
+def allowed(methods: Iterable[str]) -> str:
+    """The header Allow, as the dialect writes it."""
+    return ",".join(sorted(methods, key=METHODS.index))
 
 
 def encoded(value: Any) -> bytes:

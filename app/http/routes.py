@@ -5,7 +5,7 @@ An Endpoint checks the URL, finds out who asks, and calls the handler of the met
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,11 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from app.data.catalog import Resource
 from app.data.rules import ANONYMOUS, Principal
-from app.http import reading, writing
+from app.data.session import AppSession
+from app.http import changing, creating, items, reading
 from app.http.context import Call, State, trace_of
-from app.http.plans import invalid_path, resource_of
+from app.http.plans import invalid_path, refuse_reserved, resource_of
 from app.http.request import check_url, profile_of
-from app.http.response import answer, not_allowed
+from app.http.response import allowed, answer, not_allowed
 from app.http.surfaces import Surface
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -34,12 +35,13 @@ def resource_routes(surface: Surface) -> list[Route]:
 
 
 class Endpoint:
-    """An ASGI application for one route; `handlers` has its methods."""
+    """An ASGI application for one route; `handlers` has its methods. `batched` ones may be asked for in a batch."""
 
-    def __init__(self, surface: Surface, handlers: dict[str, Handler]) -> None:
+    def __init__(self, surface: Surface, handlers: Mapping[str, Handler], *, batched: bool = True) -> None:
         self.surface = surface
         self.handlers = handlers
         self.allow = tuple(handlers)
+        self.batched = batched
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request[State](scope, receive, send)
@@ -47,18 +49,26 @@ class Endpoint:
         await response(scope, receive, send)
 
     async def respond(self, request: Request[State]) -> Response:
-        service = request.state["service"]
-        check_url(request.scope, service.settings.limits.url)
+        check_url(request.scope, request.state["service"].settings.limits.url)
         trace = trace_of(request.scope)
         who = await _who(request)
         request.scope["broadsheet.who"] = who
         trace.role = who.role.value
         trace.mark("authenticate")
+        return await self.handled(request, who, None)
+
+    async def handled(self, request: Request[State], who: Principal, unit: AppSession | None) -> Response:
+        """The answer to a caller who is known; in the unit of work of a batch, if there is one."""
+        service = request.state["service"]
+        if unit is not None:
+            check_url(request.scope, service.settings.limits.url)
+        if "resource" in request.path_params:
+            refuse_reserved(request.path_params["resource"])
         profile_of(request.headers, request.method)
         handler = self.handlers.get(request.method)
         if handler is None:
             raise not_allowed(self.allow)
-        return await handler(Call(request, service, self.surface, who, trace))
+        return await handler(Call(request, service, self.surface, who, trace_of(request.scope), unit))
 
 
 async def _who(request: Request[State]) -> Principal:
@@ -74,7 +84,7 @@ async def _who(request: Request[State]) -> Principal:
 
 async def show_collection_methods(call: Call) -> Response:
     resource = resource_of(call)
-    return _methods(call, [method for method in COLLECTION if method != "POST" or resource.rule.inserts])
+    return _methods(call, [method for method in COLLECTION if _has(resource, method)])
 
 
 async def show_item_methods(call: Call) -> Response:
@@ -85,15 +95,19 @@ async def show_item_methods(call: Call) -> Response:
 
 
 def _has(resource: Resource, method: str) -> bool:
-    """Whether anybody may use this method on a row."""
+    """Whether anybody may use this method on the table's rows."""
+    if method in ("PUT", "PATCH", "DELETE") and len(resource.key) != 1:
+        return False
     if method == "DELETE":
         return bool(resource.rule.removes)
+    if method == "POST":
+        return bool(resource.rule.inserts)
     return method not in ("PUT", "PATCH") or any(column.write for column in resource.rule.columns.values())
 
 
 def _methods(call: Call, methods: list[str]) -> Response:
     """Needs no key. A browser's preflight never comes here."""
-    headers = {"Allow": ", ".join(methods)}
+    headers = {"Allow": allowed(methods)}
     if "origin" not in call.headers:
         headers["Access-Control-Allow-Origin"] = "*"
     return answer(call, b"", headers=headers)
@@ -103,13 +117,16 @@ COLLECTION: dict[str, Handler] = {
     "OPTIONS": show_collection_methods,
     "GET": reading.read_page,
     "HEAD": reading.read_page,
-    "POST": writing.create,
+    "POST": creating.create,
+    "PUT": creating.put,
+    "PATCH": changing.change_matching,
+    "DELETE": changing.delete_matching,
 }
 ITEM: dict[str, Handler] = {
     "OPTIONS": show_item_methods,
     "GET": reading.read_item,
     "HEAD": reading.read_item,
-    "PUT": writing.replace,
-    "PATCH": writing.change,
-    "DELETE": writing.delete,
+    "PUT": items.replace,
+    "PATCH": items.change,
+    "DELETE": items.delete,
 }

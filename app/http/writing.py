@@ -1,10 +1,12 @@
-"""POST of rows; PUT, PATCH and DELETE of one.
+"""What all writes share: how one is asked for, run and answered.
 
-Each is one unit of work: its answer is made inside and sent after the commit.
+Each is one unit of work: its answer is made inside and sent after the commit, so an answer that cannot be given
+(PGRST116, PGRST124) leaves nothing behind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,209 +17,115 @@ from app.data.base import Versioned
 from app.data.catalog import Resource
 from app.data.rules import Values
 from app.data.session import AppSession
-from app.errors import BroadsheetError, Forbidden
-from app.http import fields
-from app.http.body import decode, object_of, objects_of, read_body
-from app.http.context import Call
-from app.http.plans import key_of, representation_plan, shows_version
-from app.http.request import Prefer, check_accept, check_content_type, expected_versions, prefer_of
-from app.http.response import answer, etag_of
-from app.query.encoder import encode
-from app.query.plan import ReadPlan
-from app.query.reader import read_keyed
-from app.query.removal import remove
-from app.query.writer import insert, locked, stale, update
+from app.errors import BadQuery, BroadsheetError
+from app.http.context import Call, Work
+from app.http.fields import Manner
+from app.http.media import Media, media_of, refuse_not_one, render
+from app.http.plans import Planned, with_keys
+from app.http.preferences import Prefer
+from app.http.request import expected_versions
+from app.http.response import answer
+from app.query.reader import read, read_keyed
+from app.query.writer import refuse_stale
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write request as far as it is understood before its body."""
+    """A write request after its preferences and media type are settled."""
 
-    plan: ReadPlan
+    call: Call
+    planned: Planned
     prefer: Prefer
-    returns: str
+    media: Media
+    keyed: bool = False
 
     @property
     def resource(self) -> Resource:
-        return self.plan.resource
+        return self.planned.resource
+
+    @property
+    def returns(self) -> str:
+        """A DELETE answers nothing unless asked, on both surfaces."""
+        default = "minimal" if self.call.method == "DELETE" else self.call.surface.returns
+        return self.prefer.returns or default
 
     @property
     def shows(self) -> bool:
         return self.returns == "representation"
 
+    @property
+    def _may_undo(self) -> bool:
+        return self.call.service.settings.allow_rollback and self.call.unit is None
 
-async def create(call: Call) -> Response:
-    """One row or many."""
-    write = _write(call)
-    resource = write.resource
-    if call.who.view not in resource.rule.inserts:
-        raise audit.denied(resource)
-    if write.shows and len(resource.key) != 1:
-        raise _not_available("the representation of rows with a composite key")
-    objects, single = objects_of(await _body(call), call.limits)
-    rows = fields.inserted(resource, call.who.view, objects)
-    call.trace.mark("body")
+    async def transact(self, work: Work[Any]) -> Any:
+        return await self.call.transact(work, keep=not (self._may_undo and self.prefer.tx == "rollback"))
 
-    async def work(session: AppSession) -> tuple[list[Values], bytes]:
-        made = await insert(session, resource, rows)
-        if not write.shows:
-            return made, b""
-        found = await _documents(call, session, write.plan, made)
-        if len(found) != len(made):
-            raise Forbidden(f'new row violates row-level security policy for table "{resource.name}"')
-        return made, encode(found[0] if single and call.surface.items else found)
+    async def documents(self, session: AppSession, rows: Collection[Values]) -> list[Any]:
+        """These rows as the caller may see them, read on the connection of the unit of work; those that it may not see
+        are left out.
+        """
+        if not self.shows or not rows:
+            return []
+        call, compiler, plan = self.call, self.call.service.compiler, self.planned.plan
+        (key,) = self.resource.key
+        keys = [row[key] for row in rows]
+        if self.planned.ordered:
+            steps = read(compiler, with_keys(plan, keys), call.who, session.unit.now)
+        else:
+            steps = read_keyed(compiler, plan, call.who, session.unit.now, keys)
+        return await session.run(call.trace.counted(steps))
 
-    made, body = await _transact(call, work)
-    return answer(call, body, 201, _created_headers(call, write, made, body, single=single))
+    def check_rows(self, rows: int) -> None:
+        """What a client may say about how many rows a write affects. Raises PGRST116, PGRST124."""
+        if self.media.one:
+            refuse_not_one(rows)
+        if self.prefer.most is not None and rows > self.prefer.most:
+            message = "Query result exceeds max-affected preference constraint"
+            raise BadQuery(message, code="PGRST124", details=f"The query affects {rows} rows")
 
+    def body(self, documents: list[Any], *, bare: bool = False) -> bytes:
+        """`bare` takes one document out of its list; if the caller may not see it, there is no body."""
+        if not self.shows or (bare and not documents):
+            return b""
+        return render(self.media, self.call.service.catalog, self.planned.plan, documents, bare=bare)
 
-async def change(call: Call) -> Response:
-    """Sets what the body names."""
-    write, key = _item_write(call)
-    values = fields.changed(write.resource, call.who.view, object_of(await _body(call)))
-    return await _update(call, write, key, values)
-
-
-async def replace(call: Call) -> Response:
-    """Sets every writable column. Never makes a row."""
-    write, key = _item_write(call)
-    values = fields.replaced(write.resource, call.who.view, object_of(await _body(call)), key)
-    return await _update(call, write, key, values)
+    def answer(self, body: bytes, status: int, headers: dict[str, str] | None = None) -> Response:
+        applied = self.prefer.applied(self.call.method, keyed=self.keyed, tx=self._may_undo)
+        return answer(self.call, body, status, applied | (headers or {}), media=self.media)
 
 
-async def delete(call: Call) -> Response:
-    """The answer, if one is wanted, shows the row as it was."""
-    write = _write(call, body=False)
-    resource = write.resource
-    key = key_of(resource, call.request.path_params["id"])
-    if call.who.view not in resource.rule.removes:
-        raise audit.denied(resource)
-    versions = _expected(call, resource)
+def settled(call: Call, planned: Planned, prefer: Prefer, *, keyed: bool = False) -> Write:
+    """Raises PGRST122, then PGRST107, and PGRST127 for what no answer can show."""
+    prefer.check()
+    write = Write(call, planned, prefer, media_of(call.headers), keyed)
     call.trace.mark("plan")
-
-    async def work(session: AppSession) -> bytes:
-        expect = await _expect(session, resource, key, versions)
-        names = {resource.key[0]: key}
-        found = await _documents(call, session, write.plan, [names]) if write.shows else []
-        await remove(session, resource, [key], expect=expect)
-        return encode(found[0]) if found else b""
-
-    body = await _transact(call, work)
-    return answer(call, body, 200 if body else 204, _applied(write))
+    if write.shows and len(planned.resource.key) != 1:
+        raise not_available("the representation of rows with a composite key")
+    return write
 
 
-async def _update(call: Call, write: Write, key: Any, values: Values) -> Response:
-    resource = write.resource
-    versions = _expected(call, resource)
-    call.trace.mark("body")
-
-    async def work(session: AppSession) -> tuple[Values, bytes]:
-        expect = await _expect(session, resource, key, versions)
-        (row,) = await update(session, resource, [key], values, expect=expect)
-        found = await _documents(call, session, write.plan, [row]) if write.shows else []
-        return row, encode(found[0]) if found else b""
-
-    row, body = await _transact(call, work)
-    headers = _applied(write) | _tag(call, resource, row, body)
-    return answer(call, body, 200 if body else 204, headers)
+def manner_of(planned: Planned, prefer: Prefer, *, keyed: bool = False, texts: bool = False) -> Manner:
+    return Manner(planned.query.columns, prefer.missing == "default", keyed, texts)
 
 
-# ---- parts ----------------------------------------------------------------------------------------------------------
+def refuse_reader(call: Call, resource: Resource) -> None:
+    """Refuses a caller who may change no row of this table. Raises Forbidden."""
+    if not resource.rule.writes(call.who.view):
+        raise audit.denied(resource)
 
 
-def _write(call: Call, *, body: bool = True) -> Write:
-    check_accept(call.headers)
-    prefer = prefer_of(call.headers)
-    plan = representation_plan(call)
-    if body:
-        check_content_type(call.headers)
-    return Write(plan, prefer, prefer.returns or _default(call))
-
-
-def _default(call: Call) -> str:
-    """A DELETE answers nothing unless asked, on both surfaces."""
-    return "minimal" if call.request.method == "DELETE" else call.surface.returns
-
-
-def _item_write(call: Call) -> tuple[Write, Any]:
-    write = _write(call)
-    key = key_of(write.resource, call.request.path_params["id"])
-    if not write.resource.rule.writes(call.who.view):
-        raise audit.denied(write.resource)
-    call.trace.mark("plan")
-    return write, key
-
-
-async def _body(call: Call) -> Any:
-    return decode(await read_body(call.request, call.limits.body), call.limits)
-
-
-async def _transact(call: Call, work: Any) -> Any:
-    database = call.service.database
-    result = await database.transact(call.who, work, request_id=call.trace.request_id)
-    call.trace.mark("database")
-    return result
-
-
-async def _documents(call: Call, session: AppSession, plan: ReadPlan, rows: list[Values]) -> list[Any]:
-    """The rows as the caller may see them, read on the writer's connection; those that it may not see are left out."""
-    (key,) = plan.resource.key
-    keys = [row[key] for row in rows]
-    if not keys:
-        return []
-    steps = read_keyed(call.service.compiler, plan, call.who, session.unit.now, keys)
-    return await session.run(call.trace.counted(steps))
-
-
-def _expected(call: Call, resource: Resource) -> frozenset[int] | None:
+def versions_of(call: Call, resource: Resource) -> frozenset[int] | None:
+    """The versions that If-Match allows, None without a condition."""
     if "if-match" in call.headers and not resource.has(Versioned):
-        raise _not_available(f"If-Match on {resource.name}, whose rows have no version,")
+        raise not_available(f"If-Match on {resource.name}, whose rows have no version,")
     return expected_versions(call.headers)
 
 
-async def _expect(session: AppSession, resource: Resource, key: Any, versions: frozenset[int] | None) -> int | None:
-    """The version that the row must have. Of several allowed ones it is the present one, which is then locked."""
-    if versions is None:
-        return None
-    if len(versions) == 1:
-        return next(iter(versions))
-    (row,) = await locked(session, resource, [key])
-    version: int = row["version"]
-    if version not in versions:
-        raise stale(resource, version)
-    return version
+def check_versions(resource: Resource, rows: list[Values], versions: frozenset[int] | None) -> None:
+    """Raises Stale unless each of these locked rows has one of the versions."""
+    if versions is not None:
+        refuse_stale(resource, rows, versions)
 
 
-def _not_available(what: str) -> BroadsheetError:
+def not_available(what: str) -> BroadsheetError:
     return BroadsheetError("Feature not implemented", code="PGRST127", details=f"{what} is not available")
-
-
-# ---- headers --------------------------------------------------------------------------------------------------------
-
-
-def _created_headers(call: Call, write: Write, made: list[Values], body: bytes, *, single: bool) -> dict[str, str]:
-    headers = _applied(write)
-    resource = write.resource
-    if not call.surface.items:
-        headers["Content-Range"] = "*/*"
-    if len(made) != 1:
-        return headers
-    row = made[0]
-    if call.surface.items and len(resource.key) == 1:
-        headers["Location"] = f"{call.surface.prefix}/{resource.name}/{row[resource.key[0]]}"
-    elif write.returns == "headers-only":
-        headers["Location"] = f"/{resource.name}?" + "&".join(f"{name}=eq.{row[name]}" for name in resource.key)
-    if single and call.surface.items:
-        headers |= _tag(call, resource, row, body)
-    return headers
-
-
-def _applied(write: Write) -> dict[str, str]:
-    return {"Preference-Applied": write.prefer.applied} if write.prefer.applied else {}
-
-
-def _tag(call: Call, resource: Resource, row: Values, body: bytes) -> dict[str, str]:
-    """The tag that a GET of the same `select` would have now."""
-    if not body:
-        return {}
-    return {"ETag": etag_of(body, row["version"] if shows_version(call, resource) else None)}

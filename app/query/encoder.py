@@ -24,8 +24,9 @@ encode: Callable[[Any], bytes] = msgspec.json.Encoder(uuid_format="canonical", d
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One key of a document: the fetched columns `at` passed through `convert`, or embed number `kid` looked up by
-    column `at[0]`.
+    """One key of a document: the fetched columns `at` passed through `convert`; or, of embed number `kid`, what belongs
+    to the key in column `at[0]`: its documents, or field `lifted` of them. `missing` stands where there is nothing;
+    `counts` marks a number of rows, which is never null.
     """
 
     key: str
@@ -33,6 +34,9 @@ class Output:
     convert: Convert | None = None
     kid: int = -1
     to_many: bool = False
+    lifted: int = -1
+    missing: Any = None
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class Layout:
     outputs: tuple[Output, ...]
     width: int
     kids: int
+
+    def empty(self) -> Any:
+        """The document of a group without rows: counts are 0, all else is null."""
+        return _struct(self.outputs)(*[0 if output.counts else None for output in self.outputs])
 
 
 def converter(type_: TypeEngine[Any], *, sqlite: bool) -> Convert | None:
@@ -129,11 +137,14 @@ def _trim(found: dict[Any, list[Any]], most: int) -> dict[Any, list[Any]]:
     return found
 
 
+def _struct(outputs: tuple[Output, ...]) -> Any:
+    fields = [f"f{i}" for i in range(len(outputs))]
+    rename = {f: output.key for f, output in zip(fields, outputs, strict=True)}
+    return msgspec.defstruct("Row", [(f, Any) for f in fields], rename=rename, gc=False)
+
+
 def _parts(layout: Layout) -> tuple[str, str, str, dict[str, Any]]:
-    fields = [f"f{i}" for i in range(len(layout.outputs))]
-    rename = {f: output.key for f, output in zip(fields, layout.outputs, strict=True)}
-    struct = msgspec.defstruct("Row", [(f, Any) for f in fields], rename=rename, gc=False)
-    names: dict[str, Any] = {"S": struct, "NONE": ()}
+    names: dict[str, Any] = {"S": _struct(layout.outputs)}
     values = ", ".join(_value(i, output, names) for i, output in enumerate(layout.outputs))
     unpack = "".join(f"c{i}, " for i in range(layout.width))
     head = f"def build(rows{''.join(f', m{i}' for i in range(layout.kids))}):\n"
@@ -143,7 +154,13 @@ def _parts(layout: Layout) -> tuple[str, str, str, dict[str, Any]]:
 def _value(i: int, output: Output, names: dict[str, Any]) -> str:
     first = f"c{output.at[0]}"
     if output.kid >= 0:
-        return f"m{output.kid}.get({first}, {'NONE' if output.to_many else None})"
+        names[f"z{i}"] = output.missing
+        found = f"m{output.kid}.get({first}, z{i})"
+        if output.lifted < 0:
+            return found
+        if output.to_many:
+            return f"[d.f{output.lifted} for d in {found}]"
+        return f"None if (s{i} := {found}) is None else s{i}.f{output.lifted}"
     if output.convert is None:
         return first
     names[f"t{i}"] = output.convert

@@ -10,7 +10,8 @@ from app.errors import BadQuery
 from app.query.compiler import Compiler
 from app.query.encoder import encode
 from app.query.parser import parse
-from app.query.plan import Page, find, plan_read
+from app.query.plan import Page
+from app.query.planner import find, plan_read
 from app.query.reader import read
 from app.settings import Limits
 

@@ -18,7 +18,7 @@ from app.data.session import AppSession
 from app.data.steps import Steps
 from app.query.extras import Change, Key, links_of
 from app.query.statements import WriteStatements, statements_of
-from app.query.writer import locked, stale, write_columns, write_revisions
+from app.query.writer import locked, refuse_stale, write_columns, write_revisions
 
 
 async def remove(
@@ -30,8 +30,15 @@ async def remove(
     if not keys:
         return []
     olds = await locked(session, resource, keys)
-    if expect is not None and olds[0]["version"] != expect:
-        raise stale(resource, olds[0]["version"])
+    if expect is not None:
+        refuse_stale(resource, olds, frozenset({expect}))
+    return await discard(session, resource, olds)
+
+
+async def discard(session: AppSession, resource: Resource, olds: list[Values]) -> list[Values]:
+    """The same for rows that are locked."""
+    if not olds:
+        return []
     statements = await statements_of(session)
     changes: list[tuple[Row, Values]] = [(old, audit.removed(resource, old, session.unit)) for old in olds]
     if audit.is_soft(resource):

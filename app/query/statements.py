@@ -6,11 +6,11 @@ Like the reader's they are built with SQLAlchemy, carry the rules where they rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Dialect, Integer, Numeric, Table, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Dialect, Integer, Numeric, Table, delete, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
@@ -18,11 +18,30 @@ from app.data.catalog import Catalog, Relation, Resource
 from app.data.rules import Role, Scope, Values
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
-from app.query.driver import Lru, Prepared, one_of, prepare, slot
+from app.query.driver import Binds, Lru, Prepared, one_of, prepare, slot, unbounded
 
 T = TypeVar("T")
 
 CACHED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The unique constraint on which an INSERT gives way: its columns, and the predicate of a partial index. Without
+    columns it is any constraint.
+    """
+
+    columns: tuple[str, ...] = ()
+    where: ColumnElement[bool] | None = field(default=None, compare=False)
+    name: str = ""
+
+    def of(self, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The values by which a row meets another one, or None where it meets none: NULL equals nothing."""
+        values = tuple(row.get(name) for name in self.columns)
+        return None if None in values else values
+
+
+ANY = Target()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +64,37 @@ class WriteStatements:
         self.sqlite = dialect.name == "sqlite"
         self._cache: Lru[Any] = Lru(CACHED)
 
-    def reader(self, table: Table) -> RowReader:
-        columns = list(table.columns)
-        processors = tuple(self._processor(c.type) for c in columns)
-        return self._once(("reader", table), lambda: RowReader(tuple(c.name for c in columns), processors))
+    def reader(self, table: Table, names: tuple[str, ...] = ()) -> RowReader:
+        """Reads whole rows, or rows of these columns."""
 
-    def locked(self, resource: Resource, view: Role, *, deleted: bool, by: str) -> Prepared:
-        """Whole rows that the view sees and that have one of `keys` in column `by`, locked in ascending key order;
-        then whether it may write them.
+        def make() -> RowReader:
+            columns = [table.c[name] for name in names] if names else list(table.columns)
+            return RowReader(tuple(c.name for c in columns), tuple(self._processor(c.type) for c in columns))
+
+        return self._once(("reader", table, names), make)
+
+    def locked(self, resource: Resource, view: Role, *, deleted: bool) -> Prepared:
+        """Whole rows that the view sees and that have one of `keys`, locked in ascending key order; then whether it
+        may write them.
         """
 
         def make() -> Prepared:
-            model, scope = resource.model, Scope.named(view)
-            writable = resource.rule.writable(model, scope) if view is not Role.ADMIN else None
-            may = literal(1, Integer()) if writable is None else writable.cast(Integer)
-            where = resource.conditions(model, scope, deleted=deleted)
-            return self._prepare(self._by_keys(resource.table, by, where, may))
+            where = resource.conditions(resource.model, Scope.named(view), deleted=deleted)
+            return self._prepare(self._by_keys(resource.table, resource.key[0], where, _may_write(resource, view)))
 
-        return self._once(("locked", resource.name, view, deleted, by), make)
+        return self._once(("locked", resource.name, view, deleted), make)
+
+    def matching(self, resource: Resource, view: Role, columns: tuple[str, ...]) -> Prepared:
+        """The same for the one row that has these columns in the slots."""
+
+        def make() -> Prepared:
+            table = resource.table
+            where = resource.conditions(resource.model, Scope.named(view))
+            where += [table.c[name] == slot(i, unbounded(table.c[name].type)) for i, name in enumerate(columns)]
+            rows = select(*table.columns, _may_write(resource, view).label("writable")).where(*where)
+            return self._prepare(rows.order_by(*table.primary_key).with_for_update(of=table))
+
+        return self._once(("matching", resource.name, view, columns), make)
 
     def locked_all(self, table: Table, by: str) -> Prepared:
         """The same for every row, whatever the caller sees: for what a write must take along. Deleted rows too."""
@@ -79,19 +111,26 @@ class WriteStatements:
 
         return self._once(("named", resource.name, view, column), make)
 
-    def insert(self, table: Table, columns: tuple[str, ...], *, skip_conflicts: bool = False) -> Prepared:
-        """One row from slots in the order of `columns`; returns its key."""
+    def insert(self, table: Table, columns: tuple[str, ...], unless: Target | None = None) -> Prepared:
+        """One row from slots in the order of `columns`; returns its key. With `unless` it gives way to a row that is
+        there, and returns the target's columns behind the key.
+        """
 
         def make() -> Prepared:
             values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
-            if not skip_conflicts:
+            if unless is None:
                 made = self._prepare(insert(table).values(values).returning(*table.primary_key))
-                return made._replace(table=table.name, columns=_in_order(table, columns))
-            dialect_insert = sqlite.insert if self.sqlite else postgresql.insert
-            statement = dialect_insert(table).values(values).on_conflict_do_nothing()
-            return self._prepare(statement.returning(*table.primary_key))
+            else:
+                made = self._prepare(self._giving_way(table, values, unless))
+            return made._replace(table=table.name, columns=_in_order(table, columns))
 
-        return self._once(("insert", table.name, columns, skip_conflicts), make)
+        return self._once(("insert", table.name, columns, unless), make)
+
+    def _giving_way(self, table: Table, values: dict[str, Any], unless: Target) -> Any:
+        statement = (sqlite.insert if self.sqlite else postgresql.insert)(table).values(values)
+        elements = [table.c[name] for name in unless.columns] or None
+        statement = statement.on_conflict_do_nothing(index_elements=elements, index_where=unless.where)
+        return statement.returning(*table.primary_key, *(elements or ()))
 
     def update(self, table: Table, columns: tuple[str, ...], match: tuple[str, ...]) -> Prepared:
         """Sets `columns` from the first slots on the row that has `match` in the next ones; returns its key."""
@@ -158,11 +197,11 @@ class WriteStatements:
         return self._once(("pairs", table.name, near), make)
 
     @staticmethod
-    def each(prepared: Prepared, rows: list[tuple[Any, ...]]) -> Steps[Sequence[Any]]:
+    def each(prepared: Prepared, rows: Sequence[tuple[Any, ...]], binds: Binds | None = None) -> Steps[Sequence[Any]]:
         """One statement for each row, all in one round trip; their returned rows in order."""
         if not rows:
             return []
-        arguments = [prepared.arguments(row, None, None) for row in rows]
+        arguments = [prepared.arguments(row, binds, None) for row in rows]
         return (yield Statement(prepared.sql, arguments, many=True, table=prepared.table, columns=prepared.columns))
 
     def _processor(self, type_: TypeEngine[Any]) -> Callable[[Any], Any] | None:
@@ -198,6 +237,11 @@ async def statements_of(session: AppSession) -> WriteStatements:
     if not isinstance(found, WriteStatements):
         found = session.catalog.compiled[key] = WriteStatements(session.catalog, dialect)
     return found
+
+
+def _may_write(resource: Resource, view: Role) -> ColumnElement[int]:
+    writable = resource.rule.writable(resource.model, Scope.named(view)) if view is not Role.ADMIN else None
+    return literal(1, Integer()) if writable is None else writable.cast(Integer)
 
 
 def _junction(relation: Relation) -> Table:

@@ -1,9 +1,9 @@
 """Text and JSON -> Python value, by column type; one row for each type that a model may use. The rules are
 PostgreSQL's, on both databases.
 
-`literal(type, text)` reads an operand of a query string, `from_json(type, value)` a decoded value of a body. Both
-raise BadValue with PostgreSQL's code and text. How a stored value becomes JSON is the other direction:
-`query/encoder.py`.
+`operand(type, text)` reads what a filter compares with, which may be a word such as `now`; `literal(type, text)` any
+other text; `from_json(type, value)` a decoded value of a body. All raise BadValue with PostgreSQL's code and text. How
+a stored value becomes JSON is the other direction: `query/encoder.py`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,30 @@ BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A time that is known when a plan runs: the present, or the midnight (UTC) that is `days` away from today's."""
+
+    days: int | None
+    whole_day: bool  # a date, no time
+
+    def at(self, now: datetime) -> datetime | date:
+        now = now.astimezone(UTC)
+        if self.days is not None:
+            now = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=self.days)
+        return now.date() if self.whole_day else now
+
+
+MOMENTS: Mapping[str, int | None] = {"now": None, "now()": None, "today": 0, "yesterday": -1, "tomorrow": 1}
+# No such time can be stored (`from_json`), so these are larger and smaller than everything; asyncpg sends them as
+# PostgreSQL's own infinities.
+EDGES: Mapping[str, datetime] = {
+    "infinity": datetime.max.replace(tzinfo=UTC),
+    "-infinity": datetime.min.replace(tzinfo=UTC),
+}
+UNSTORABLE = frozenset({*EDGES.values(), date.max, date.min})
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """How one column type reads. `name` is PostgreSQL's; `filterable` types have `=` and an order; `example` is for
     hints.
@@ -48,14 +72,35 @@ class Kind:
 
 def kind_of(type_: TypeEngine[Any]) -> Kind:
     """The row of a type. KeyError for one that models may not use: the catalog's check asks at start."""
+    if isinstance(type_, String) and type_.length is not None:
+        return VARYING
     for class_, kind in KINDS.items():
         if isinstance(type_, class_):
             return kind
     raise KeyError(f"{type_!r} is no column type that can be served")
 
 
+def operand(type_: TypeEngine[Any], text: str) -> Any:
+    """What a filter compares with: a Python value of the column, or a Moment."""
+    if isinstance(type_, UtcTime | Date):
+        word, whole_day = text.strip().lower(), isinstance(type_, Date)
+        if word in MOMENTS:
+            return Moment(MOMENTS[word], whole_day)
+        if word in EDGES:
+            return EDGES[word].date() if whole_day else EDGES[word]
+    return literal(type_, text)
+
+
+def resolved(values: tuple[Any, ...], now: datetime) -> tuple[Any, ...]:
+    """The values of a plan with its moments in place."""
+    return tuple(
+        value.at(now) if isinstance(value, Moment) else resolved(value, now) if isinstance(value, tuple) else value
+        for value in values
+    )
+
+
 def literal(type_: TypeEngine[Any], text: str) -> Any:
-    """An operand of the query string as the column's Python value."""
+    """A text as the column's Python value, whatever the time."""
     value = kind_of(type_).literal(text)
     if not isinstance(type_, Enum | String):
         checks.fits(type_, value)
@@ -70,7 +115,7 @@ def from_json(type_: TypeEngine[Any], value: Any) -> Any:
     if isinstance(type_, String):
         return value if isinstance(value, str) else _as_text(value)
     if isinstance(value, str):
-        return kind.literal(value)
+        return _storable(kind.literal(value))
     if isinstance(value, bool):
         if isinstance(type_, Boolean):
             return value
@@ -79,6 +124,13 @@ def from_json(type_: TypeEngine[Any], value: Any) -> Any:
     elif isinstance(value, int | float) and isinstance(type_, Integer | Numeric):
         return kind.literal(_as_text(value))
     raise _invalid(kind.name, _as_text(value), kind.example)
+
+
+def _storable(value: Any) -> Any:
+    """Refuses the first and the last moment that Python knows: PostgreSQL would get them as infinities."""
+    if value in UNSTORABLE:
+        raise BadValue(f'date/time field value out of range: "{value}"', code="22008")
+    return value
 
 
 def _as_text(value: Any) -> str:
@@ -154,12 +206,13 @@ def _uuid(text: str) -> UUID:
     return UUID(text)
 
 
+VARYING = Kind("character varying", _text, '"text"')
 # Order matters: the first class that matches (BigInteger is an Integer, Enum is a String).
 KINDS: Mapping[type[Any], Kind] = {
     BigInteger: Kind("bigint", _integer("bigint"), "42"),
     Integer: Kind("integer", _integer("integer"), "42"),
     Boolean: Kind("boolean", _boolean, "true"),
-    Enum: Kind("character varying", _text, '"text"'),
+    Enum: VARYING,
     Json: Kind("json", _text, "{}", filterable=False),
     UtcTime: Kind("timestamp with time zone", _time, "2026-01-31T12:00:00Z"),
     Date: Kind("date", _date, "2026-01-31"),

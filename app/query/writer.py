@@ -8,7 +8,7 @@ that the caller may not write Forbidden.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.data import audit
@@ -22,11 +22,18 @@ from app.errors import NotFound, Stale, Unavailable
 from app.query import extras
 from app.query.driver import Binds
 from app.query.extras import Change, Key
-from app.query.statements import WriteStatements, statements_of
+from app.query.statements import ANY, Target, WriteStatements, statements_of
 
 
 async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]) -> list[Values]:
     """The new rows, in the order given. Raises BadValue, Forbidden, Conflict."""
+    return [row for row in await insert_unless(session, resource, rows, None) if row is not None]
+
+
+async def insert_unless(
+    session: AppSession, resource: Resource, rows: Sequence[Values], unless: Target | None
+) -> list[Values | None]:
+    """The same, but None in place of a row that gave way to one that is there already."""
     if not rows:
         return []
     unit, rule = session.unit, resource.rule
@@ -41,8 +48,8 @@ async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]
     for change in changes:
         change.new = audit.inserted(resource, change.new, unit)
     statements = await statements_of(session)
-    await session.run(_insert(statements, resource, changes, unit))
-    return [change.new for change in changes]
+    made = {id(change) for change in await session.run(_insert(statements, resource, changes, unit, unless))}
+    return [change.new if id(change) in made else None for change in changes]
 
 
 async def update(
@@ -58,16 +65,21 @@ async def update_each(
     session: AppSession, resource: Resource, values_of: Mapping[Key, Values], *, expect: int | None = None
 ) -> list[Values]:
     """Sets on each row, by its key, values of its own; else as `update`."""
-    unit, rule = session.unit, resource.rule
-    for values in values_of.values():
-        audit.refuse_fields(resource, values, unit)
     olds = await locked(session, resource, list(values_of))
+    if expect is not None:
+        refuse_stale(resource, olds, frozenset({expect}))
+    return await revise(session, resource, [(old, values_of[old[resource.key[0]]]) for old in olds])
+
+
+async def revise(session: AppSession, resource: Resource, given: Sequence[tuple[Row, Values]]) -> list[Values]:
+    """Sets values on rows that are locked; the rows as they are now. Raises BadValue, Forbidden, Conflict."""
+    if not given:
+        return []
+    unit, rule = session.unit, resource.rule
     pairs: list[tuple[Row | None, Values]] = []
-    for old in olds:
-        if expect is not None and old["version"] != expect:
-            raise stale(resource, old["version"])
-        values = dict(values_of[old[resource.key[0]]])
-        pairs.append((old, rule.prepare(old, values, unit.who, unit.now)))
+    for old, values in given:
+        audit.refuse_fields(resource, values, unit)
+        pairs.append((old, rule.prepare(old, dict(values), unit.who, unit.now)))
     await rule.resolve(session, pairs, unit.who, unit.now)
     changes = [extras.split(resource, old, new) for old, new in pairs]
     statements = await statements_of(session)
@@ -91,7 +103,7 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     if unit.who.view not in resource.rule.inserts:
         raise audit.denied(resource)
     rows = [audit.inserted(resource, {column: name}, unit) for name in missing]
-    prepared = statements.insert(resource.table, tuple(rows[0]), skip_conflicts=True)
+    prepared = statements.insert(resource.table, tuple(rows[0]), ANY)
     await session.run(statements.each(prepared, [tuple(row.values()) for row in rows]))
     return dict(await session.run(_one(find)))
 
@@ -114,6 +126,13 @@ def missing_row(resource: Resource, key: Key) -> NotFound:
     return NotFound(f"no row of {resource.name} has the id {key}", code="BRD404")
 
 
+def refuse_stale(resource: Resource, rows: Iterable[Row], versions: Collection[int]) -> None:
+    """Raises Stale for a row that has none of these versions."""
+    for row in rows:
+        if row["version"] not in versions:
+            raise stale(resource, row["version"])
+
+
 def stale(resource: Resource, version: int) -> Stale:
     hint = "Read the row again, then send its new version in If-Match."
     return Stale(f"the row of {resource.name} is at version {version}", hint=hint)
@@ -126,7 +145,7 @@ def _locked(
     statements: WriteStatements, resource: Resource, session: AppSession, keys: Sequence[Key], deleted: bool
 ) -> Steps[list[tuple[Values, bool]]]:
     unit = session.unit
-    prepared = statements.locked(resource, unit.who.view, deleted=deleted, by=resource.key[0])
+    prepared = statements.locked(resource, unit.who.view, deleted=deleted)
     rows = yield prepared.statement((), Binds.of(unit.who, unit.now), list(keys))
     reader = statements.reader(resource.table)
     return [(reader(row), bool(row[-1])) for row in rows]
@@ -136,15 +155,39 @@ def _one(statement: Statement) -> Steps[Sequence[Any]]:
     return (yield statement)
 
 
-def _insert(statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit) -> Steps[None]:
+def _insert(
+    statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit, unless: Target | None
+) -> Steps[list[Change]]:
+    """Gives rows their keys, and returns those that were made."""
     yield from extras.find(statements, resource, changes, unit)
+    made: list[Change] = []
     for columns, group in _by_shape(changes):
-        prepared = statements.insert(resource.table, columns)
-        keys = yield from statements.each(prepared, [tuple(change.new.values()) for change in group])
-        for change, made in zip(group, keys, strict=True):
-            change.new = dict(zip(resource.key, made, strict=True)) | change.new
-    yield from extras.write(statements, resource, changes)
-    yield from write_revisions(statements, resource, Operation.INSERT, changes, unit)
+        prepared = statements.insert(resource.table, columns, unless)
+        rows = yield from statements.each(prepared, [tuple(change.new.values()) for change in group])
+        if unless is not None:
+            group = list(_not_kept_out(statements, resource, group, rows, unless))
+        for change, row in zip(group, rows, strict=True):
+            change.new = dict(zip(resource.key, row, strict=False)) | change.new
+        made += group
+    yield from extras.write(statements, resource, made)
+    yield from write_revisions(statements, resource, Operation.INSERT, made, unit)
+    return made
+
+
+def _not_kept_out(
+    statements: WriteStatements, resource: Resource, group: list[Change], rows: Sequence[Any], unless: Target
+) -> Iterator[Change]:
+    """The changes to which these returned rows belong. Both come in the same order, no two have the same target, and
+    a row that meets nothing is always made.
+    """
+    read = statements.reader(resource.table, unless.columns)
+    returned = [unless.of(read(row[len(resource.key) :])) for row in rows]
+    at = 0
+    for change in group:
+        meets = unless.of(change.new)
+        if meets is None or (at < len(returned) and meets == returned[at]):
+            at += 1
+            yield change
 
 
 def _update(statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit) -> Steps[None]:

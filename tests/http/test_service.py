@@ -92,12 +92,10 @@ async def test_metrics_count_by_template(client: httpx2.AsyncClient, blog: Blog)
 async def test_service_paths_refuse_other_methods_as_tables_do(client: httpx2.AsyncClient, path: str) -> None:
     response = await client.post(path)
     assert (response.status_code, response.json()["code"]) == (405, "PGRST117")
-    assert response.headers["allow"] == "GET, HEAD"
+    assert response.headers["allow"] == "GET,HEAD"
 
 
-@pytest.mark.parametrize(
-    "path", ["/health", "/rest", "/rest/v1", "/rest/v1/", "/auth/v1/token", "/posts/", "http://test//posts"]
-)
+@pytest.mark.parametrize("path", ["/health", "/rest", "/auth/v1/token", "/posts/", "http://test//posts"])
 async def test_paths_that_are_the_services_own_are_no_tables(client: httpx2.AsyncClient, path: str) -> None:
     response = await client.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "PGRST125")
@@ -246,12 +244,13 @@ async def test_other_origins_may_read_what_clients_need(client: httpx2.AsyncClie
 @pytest.mark.parametrize(
     ("path", "allow"),
     [
-        ("/posts", "OPTIONS, GET, HEAD, POST"),
-        ("/rest/v1/posts", "OPTIONS, GET, HEAD, POST"),
-        ("/transfers", "OPTIONS, GET, HEAD"),
-        ("/posts/1", "OPTIONS, GET, HEAD, PUT, PATCH, DELETE"),
-        ("/transfers/1", "OPTIONS, GET, HEAD"),
-        ("/", "OPTIONS, GET, HEAD"),
+        ("/posts", "OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"),
+        ("/rest/v1/posts", "OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"),
+        ("/transfers", "OPTIONS,GET,HEAD"),
+        ("/post_tags", "OPTIONS,GET,HEAD"),
+        ("/posts/1", "OPTIONS,GET,HEAD,PUT,PATCH,DELETE"),
+        ("/transfers/1", "OPTIONS,GET,HEAD"),
+        ("/", "OPTIONS,GET,HEAD"),
     ],
 )
 async def test_options_names_the_methods(client: httpx2.AsyncClient, path: str, allow: str) -> None:

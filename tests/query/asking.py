@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -15,12 +16,15 @@ from app.errors import BadQuery, BroadsheetError
 from app.query.compiler import Compiler, Part
 from app.query.encoder import encode
 from app.query.parser import parse
-from app.query.plan import Page, ReadPlan, find, plan_read
-from app.query.reader import read
+from app.query.plan import Page, ReadPlan
+from app.query.planner import cursor_columns, find, plan_read
+from app.query.reader import Result, read, read_page
+from app.query.values import from_json
 from app.resources import CATALOG
 from app.settings import Limits
 
 LIMITS = Limits()
+AGGREGATES = replace(LIMITS, aggregates=True)
 PAGE = Page(1000, 1000)
 
 
@@ -39,9 +43,10 @@ def plan(
     catalog: Catalog = CATALOG,
     limits: Limits = LIMITS,
     page: Page | None = PAGE,
+    after: list[Any] | None = None,
 ) -> ReadPlan:
     name, _, query = request.partition("?")
-    return plan_read(catalog, find(catalog, name, view), parse(query, limits), view, limits, page)
+    return plan_read(catalog, find(catalog, name, view), parse(query, limits), view, limits, page, after)
 
 
 def plan_refused(request: str, view: Role = Role.ANONYMOUS, limits: Limits = LIMITS) -> dict[str, Any]:
@@ -59,16 +64,36 @@ class Asker:
     database: Database
     catalog: Catalog = CATALOG
     limits: Limits = LIMITS
-    page: Page = PAGE
+    page_size: Page = PAGE
     compiler: Compiler = field(init=False)
 
     def __post_init__(self) -> None:
         self.compiler = Compiler(self.catalog, self.database.dialect, self.limits)
 
     async def bytes(self, who: Principal, request: str) -> bytes:
-        found = plan(request, who.view, self.catalog, self.limits, self.page)
-        now = self.database.clock()
+        found, now = self.plan(who, request), self.database.clock()
         return encode(await self.database.read(who, lambda: read(self.compiler, found, who, now)))
+
+    async def page(
+        self, who: Principal, request: str, after: list[Any] | None = None, *, count: bool = False
+    ) -> Result:
+        found, now = self.plan(who, request, after), self.database.clock()
+        return await self.database.read(who, lambda: read_page(self.compiler, found, who, now, count=count))
+
+    async def pages(self, who: Principal, request: str) -> AsyncIterator[list[Any]]:
+        """All pages by their cursors, whose values travel as JSON."""
+        columns = cursor_columns(self.catalog, self.plan(who, request))
+        after: list[Any] | None = None
+        while True:
+            result = await self.page(who, request, after)
+            yield result.rows
+            if result.cursor is None:
+                return
+            cursor = msgspec.json.decode(msgspec.json.encode(result.cursor))
+            after = [from_json(column.type, value) for column, value in zip(columns, cursor, strict=True)]
+
+    def plan(self, who: Principal, request: str, after: list[Any] | None = None) -> ReadPlan:
+        return plan(request, who.view, self.catalog, self.limits, self.page_size, after)
 
     async def __call__(self, who: Principal, request: str) -> Any:
         return msgspec.json.decode(await self.bytes(who, request))

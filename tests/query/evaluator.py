@@ -7,13 +7,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cmp_to_key
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-Row = dict[str, Any]
+from tests.query.asks import Ask, Caller, Cast, Null, Order, Row, Term, Test, Total, Tree, columns_named
+from tests.query.logic import all_of, any_of, holds, opposite
+
 Tables = Mapping[str, list[Row]]
 
 COLUMNS = {
@@ -48,28 +51,14 @@ RELATIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Caller:
-    view: str  # anonymous, member, author, admin
-    me: int  # -1 for none
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One level of a request. `items` are (key, column) or (key, Ask); `order` (column, descending, nulls first)."""
-
-    table: str
-    items: tuple[tuple[str, str | Ask], ...]
-    filters: tuple[tuple[str, bool, tuple[Any, ...] | None, Any], ...] = ()  # column, negated, list or None, value
-    order: tuple[tuple[str, bool, bool], ...] = ()
-    limit: int | None = None
-    offset: int | None = None
-    relation: str = ""
-
-
 def columns(table: str, view: str) -> list[str]:
     hidden = {"admin": "", "author": "*"}.get(view, "*+")
     return [name.rstrip("*+") for name in COLUMNS[table].split() if name[-1] not in hidden]
+
+
+def through(parent: str, relation: str) -> bool:
+    """Whether the relation goes through the junction."""
+    return {parent, RELATIONS[parent][relation][0]} == {"posts", "tags"}
 
 
 @dataclass
@@ -80,17 +69,32 @@ class Evaluator:
     cap: int
     reached: set[int] = field(default_factory=set)  # embeds that need a statement, by identity
 
-    def bytes(self, ask: Ask) -> bytes:
+    def page(self, ask: Ask) -> bytes:
         limit = ask.limit if ask.limit is not None else self.cap
-        rows = self.page(self.matching(ask, self.tables[ask.table], root=True), ask, limit)
-        return msgspec.json.encode([self.document(ask, row) for row in rows])
+        return msgspec.json.encode(self.documents(ask, self.roots(ask), limit))
+
+    def every_page(self, ask: Ask) -> bytes:
+        """Whatever its page."""
+        return msgspec.json.encode([self.document(ask, [row]) for row in self.ordered(ask, self.roots(ask))])
+
+    def total(self, ask: Ask) -> int:
+        rows = self.roots(ask)
+        return len(self.groups(ask, rows)) if ask.grouped else len(rows)
+
+    def roots(self, ask: Ask) -> list[Row]:
+        return self.matching(ask, self.tables[ask.table], root=True)
 
     # ---- rows
 
     def matching(self, ask: Ask, rows: list[Row], *, root: bool = False) -> list[Row]:
-        deleted = root and any(name == "deleted_at" for name, *_ in ask.filters)
-        seen = [row for row in rows if self.visible(ask.table, row, deleted=deleted)]
-        return self.ordered(ask, [row for row in seen if all(self.passes(ask, f, row) for f in ask.filters)])
+        deleted = root and any("deleted_at" in columns_named(term) for term in ask.where)
+        return [
+            row
+            for row in rows
+            if self.visible(ask.table, row, deleted=deleted)
+            and all(self.holds(ask, term, row) is True for term in ask.where)
+            and all(self.related(ask, embed, row) for embed in ask.embeds.values() if embed.inner)
+        ]
 
     def visible(self, table: str, row: Row, *, deleted: bool = False) -> bool:
         admin, me = self.who.view == "admin", self.who.me
@@ -111,72 +115,177 @@ class Evaluator:
                 return admin or (row["table_name"] == "posts" and row["row_id"] in posts)
         return True
 
-    def passes(self, ask: Ask, test: tuple[str, bool, tuple[Any, ...] | None, Any], row: Row) -> bool:
-        name, negated, among, value = test
-        have = self.value(ask.table, row, name)
-        if among is not None and not among:
-            return negated
-        if have is None:
-            return False
-        return (have in among if among is not None else have == value) != negated
+    def holds(self, ask: Ask, term: Term, row: Row) -> bool | None:
+        match term:
+            case Test():
+                found = holds(self.value(ask.table, row, term.column), term, self.now)
+                return opposite(found) if term.negated else found
+            case Null():
+                return bool(self.related(ask, ask.embeds[term.key], row)) is term.present
+            case Tree():
+                terms = [self.holds(ask, inner, row) for inner in term.terms]
+                joined = all_of(terms) if term.operator == "and" else any_of(terms)
+                return opposite(joined) if term.negated else joined
+
+    def related(self, parent: Ask, embed: Ask, row: Row) -> list[Row]:
+        """The rows of an embed, after its own filters."""
+        _, _, here, there = RELATIONS[parent.table][embed.relation]
+        rows = self.tables[embed.table]
+        if through(parent.table, embed.relation):
+            far = {link[there] for link in self.tables["post_tags"] if link[here] == row["id"]}
+            return self.matching(embed, [r for r in rows if r["id"] in far])
+        return self.matching(embed, [r for r in rows if row[here] is not None and r[there] == row[here]])
 
     def value(self, table: str, row: Row, name: str) -> Any:
         if table == "users" and name in MASKED and self.who.view != "admin":
             return row[name] if self.who.view != "anonymous" and row["id"] == self.who.me else None
         return row[name]
 
-    def ordered(self, ask: Ask, rows: list[Row]) -> list[Row]:
-        keys = [name for name in KEYS.get(ask.table, ("id",)) if name not in {name for name, *_ in ask.order}]
-        last = bool(ask.order) and ask.order[-1][1]
-        terms = [*ask.order, *((name, last, False) for name in keys)]
+    # ---- order and page
 
+    def ordered(self, ask: Ask, rows: list[Row]) -> list[Row]:
+        asked = {term.column for term in ask.order if term.embed is None}
+        keys = [name for name in KEYS.get(ask.table, ("id",)) if name not in asked]
+        last = bool(ask.order) and ask.order[-1].descending
+        terms = [*ask.order, *(Order(name, last, False) for name in keys)]
+        return self.sorted(rows, terms, lambda row, term: self.sorting_value(ask, row, term))
+
+    def sorted(self, rows: list[Row], terms: list[Order], value: Any) -> list[Row]:
         def compare(a: Row, b: Row) -> int:
-            for name, descending, nulls_first in terms:
-                x, y = self.value(ask.table, a, name), self.value(ask.table, b, name)
+            for term in terms:
+                x, y = value(a, term), value(b, term)
                 if x == y:
                     continue
                 if x is None or y is None:
-                    return -1 if (x is None) == nulls_first else 1
-                return -1 if (x < y) != descending else 1
+                    return -1 if (x is None) == term.nulls_first else 1
+                return -1 if (x < y) != term.descending else 1
             return 0
 
         return sorted(rows, key=cmp_to_key(compare))
 
-    def page(self, rows: list[Row], ask: Ask, limit: int | None) -> list[Row]:
+    def sorting_value(self, ask: Ask, row: Row, term: Order) -> Any:
+        if term.embed is None:
+            return self.value(ask.table, row, term.column)
+        embed = ask.embeds[term.embed]
+        found = self.related(ask, embed, row)
+        return self.value(embed.table, found[0], term.column) if found else None
+
+    def paged(self, rows: list[Any], ask: Ask, limit: int | None) -> list[Any]:
         rows = rows[ask.offset or 0 :]
         return rows if limit is None else rows[: min(limit, self.cap)]
 
     # ---- documents
 
-    def document(self, ask: Ask, row: Row) -> Row:
-        return {key: self.embed(what, row, ask.table) if isinstance(what, Ask) else self.json(ask.table, row, what)
-                for key, what in ask.items}  # fmt: skip
+    def documents(self, ask: Ask, rows: list[Row], limit: int | None) -> list[Row]:
+        """Of the rows of one parent, or of the root."""
+        if not ask.grouped:
+            return [self.document(ask, [row]) for row in self.paged(self.ordered(ask, rows), ask, limit)]
+        return [self.document(ask, group) for group in self.paged(self.groups(ask, rows), ask, limit)]
 
-    def embed(self, ask: Ask, row: Row, parent: str) -> Any:
-        _, to_many, here, there = RELATIONS[parent][ask.relation]
-        through = to_many and {parent, ask.table} == {"posts", "tags"}
-        key = row["id"] if through else row[here]
-        if key is not None:
+    def document(self, ask: Ask, rows: list[Row]) -> Row:
+        """Of one row, or of one group of rows, which may be empty."""
+        out: Row = {}
+        for key, what in ask.items:
+            match what:
+                case Ask():
+                    out |= self.embed(ask, key, what, rows[0])
+                case Total():
+                    out[key] = self.aggregate(ask.table, rows, what)
+                case _:
+                    out[key] = self.json(ask.table, rows[0], what)
+        return out
+
+    def embed(self, parent: Ask, key: str, ask: Ask, row: Row) -> Row:
+        if not ask.shown:
+            return {}
+        _, to_many, here, _ = RELATIONS[parent.table][ask.relation]
+        if through(parent.table, ask.relation) or row[here] is not None:
             self.reached.add(id(ask))
-        if through:
-            far = {link[there] for link in self.tables["post_tags"] if link[here] == key}
-            related = [r for r in self.tables[ask.table] if r["id"] in far]
-        else:
-            related = [r for r in self.tables[ask.table] if key is not None and r[there] == key]
-        found = [self.document(ask, r) for r in self.page(self.matching(ask, related), ask, ask.limit)]
-        return found[: self.cap] if to_many else found[0] if found else None
+        found = self.documents(ask, self.related(parent, ask, row), ask.limit)[: self.cap]
+        if not ask.spread:
+            return {key: found if to_many else found[0] if found else None}
+        names = self.document_keys(ask)
+        if to_many:
+            return {name: [document[name] for document in found] for name in names}
+        return {name: found[0][name] if found else None for name in names}
 
-    def json(self, table: str, row: Row, name: str) -> Any:
-        match self.value(table, row, name):
-            case datetime() as time:
-                fraction = f".{time.microsecond:06}".rstrip("0").rstrip(".")
-                return f"{time:%Y-%m-%dT%H:%M:%S}{fraction}+00:00"
-            case UUID() as uid:
-                return str(uid)
-            case dict() as changes:
-                return {key: pair for key, pair in changes.items() if key in set(self.known(row["table_name"]))}
-            case value:
-                return value
+    def document_keys(self, ask: Ask) -> Iterator[str]:
+        for key, what in ask.items:
+            if isinstance(what, Ask) and what.spread:
+                yield from self.document_keys(what)
+            elif not isinstance(what, Ask) or what.shown:
+                yield key
+
+    # ---- aggregates
+
+    def groups(self, ask: Ask, rows: list[Row]) -> list[list[Row]]:
+        """Rows that agree in what stands beside the aggregates: columns, and the keys of embeds."""
+        by = []
+        for _, what in ask.items:
+            if isinstance(what, Ask) and what.shown:
+                by.append(RELATIONS[ask.table][what.relation][2])
+            elif isinstance(what, str):
+                by.append(what)
+            elif isinstance(what, Cast):
+                by.append(what.column)
+        found: dict[Any, list[Row]] = {} if by else {(): []}
+        for row in rows:
+            found.setdefault(tuple(self.value(ask.table, row, name) for name in by), []).append(row)
+        rest = [name for name in by if name not in {term.column for term in ask.order}]
+        terms = [*ask.order, *(Order(name, False, False) for name in rest)]
+        groups: Any = list(found.values())
+        return self.sorted(groups, terms, lambda group, term: self.value(ask.table, group[0], term.column))  # type: ignore[return-value]
+
+    def aggregate(self, table: str, rows: list[Row], what: Total) -> Any:
+        if what.column is None:
+            return len(rows)
+        values = [value for row in rows if (value := self.value(table, row, what.column)) is not None]
+        match what.function:
+            case "count":
+                return len(values)
+            case "sum" if values:
+                return sum(values)
+            case "avg" if values:
+                average = (Decimal(sum(values)) / len(values)).quantize(Decimal("1e-16"), ROUND_HALF_EVEN)
+                return msgspec.Raw(format(average, "f").encode())
+            case "min" | "max" if values:
+                return self.shown(min(values) if what.function == "min" else max(values))
+        return None
+
+    # ---- values
+
+    def json(self, table: str, row: Row, what: str | Cast) -> Any:
+        value = self.value(table, row, what if isinstance(what, str) else what.column)
+        if isinstance(value, dict):
+            value = {name: pair for name, pair in value.items() if name in set(self.known(row["table_name"]))}
+        return self.shown(value) if isinstance(what, str) or value is None else self.cast(value, what.target)
+
+    def shown(self, value: Any) -> Any:
+        match value:
+            case datetime():
+                fraction = f".{value.microsecond:06}".rstrip("0").rstrip(".")
+                return f"{value:%Y-%m-%dT%H:%M:%S}{fraction}+00:00"
+            case UUID():
+                return str(value)
+        return value
+
+    def cast(self, value: Any, target: str) -> Any:
+        match value, target:
+            case bool(), "text":
+                return "true" if value else "false"
+            case datetime(), "text":
+                return self.shown(value).replace("T", " ").removesuffix(":00")
+            case datetime(), "timestamp":
+                return self.shown(value).removesuffix("+00:00")
+            case datetime(), "date":
+                return f"{value:%Y-%m-%d}"
+            case dict(), "text":
+                return msgspec.json.encode(value).decode()
+            case _, "text":
+                return str(value)
+            case int(), "boolean":
+                return value != 0
+        return int(value)  # a boolean as a number, or a number that stays one
 
     def known(self, table: str) -> Iterator[str]:
         if table in COLUMNS:

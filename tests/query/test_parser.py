@@ -5,67 +5,70 @@ from __future__ import annotations
 import pytest
 
 from app.query.parser import parse
-from app.query.syntax import Field, Filter, OrderTerm, Query
+from app.query.syntax import Field, Filter, OrderTerm, Path, Query
 from tests.query.asking import LIMITS, refused
 
 # ---- filters ---------------------------------------------------------------------------------------------------------
 
 FILTERS = [
-    ("title=eq.a", Filter((), "title", "eq", "a")),
-    ("title=eq.", Filter((), "title", "eq", "")),
-    ("title=eq.null", Filter((), "title", "eq", "null")),
-    ("title=eq.a.b.c", Filter((), "title", "eq", "a.b.c")),
-    ("title=eq.not.eq.a", Filter((), "title", "eq", "not.eq.a")),
-    ('title=eq."a"', Filter((), "title", "eq", '"a"')),
-    ("title=eq.(a)", Filter((), "title", "eq", "(a)")),
-    ("title=eq. a ", Filter((), "title", "eq", " a ")),
-    ("title=eq.a+b", Filter((), "title", "eq", "a b")),
-    ("title=eq.a%2Bb", Filter((), "title", "eq", "a+b")),
-    ("title=eq.a%26b%3Dc", Filter((), "title", "eq", "a&b=c")),
-    ("title=eq.a=b", Filter((), "title", "eq", "a=b")),
-    ("title=eq.%C3%A9", Filter((), "title", "eq", "é")),
-    ("title=eq.é", Filter((), "title", "eq", "é")),
-    ("title=eq.100%", Filter((), "title", "eq", "100%")),
-    ("title=not.eq.a", Filter((), "title", "eq", "a", negated=True)),
-    ("id=in.()", Filter((), "id", "in", ())),
-    ("id=in.(1)", Filter((), "id", "in", ("1",))),
-    ("id=in.(1,2)", Filter((), "id", "in", ("1", "2"))),
-    ("id=not.in.(1,2)", Filter((), "id", "in", ("1", "2"), negated=True)),
-    ("id=in.( ,3)", Filter((), "id", "in", (" ", "3"))),
-    ("id=in.(,)", Filter((), "id", "in", ("", ""))),
-    ('t=in.("a,b","c)d","e\\"f","g\\\\h")', Filter((), "t", "in", ("a,b", "c)d", 'e"f', "g\\h"))),
-    ('t=in.(g"h)', Filter((), "t", "in", ('g"h',))),
-    ('t=in.("a"b)', Filter((), "t", "in", ('"a"b',))),
-    ('t=in.("a"b,c)', Filter((), "t", "in", ('"a"b', "c"))),
-    ('t=in.("")', Filter((), "t", "in", ("",))),
-    ('t=in.("a\nb")', Filter((), "t", "in", ("a\nb",))),
-    ('t=in.("a)', Filter((), "t", "in", ('"a',))),
-    ("author.username=eq.ada", Filter(("author",), "username", "eq", "ada")),
-    ("author.posts.id=eq.1", Filter(("author", "posts"), "id", "eq", "1")),
-    (" title =eq.a", Filter((), "title", "eq", "a")),
-    ('"title"=eq.a', Filter((), "title", "eq", "a")),
-    ('"order"=eq.1', Filter((), "order", "eq", "1")),
-    ('"select"=eq.1', Filter((), "select", "eq", "1")),
-    ('"a.b"=eq.1', Filter((), "a.b", "eq", "1")),
-    ('tags."limit"=eq.1', Filter(("tags",), "limit", "eq", "1")),
-    ('"a.b"."c\\"d"=eq.1', Filter(("a.b",), 'c"d', "eq", "1")),
-    ("title[0]=eq.a", Filter((), "title", "eq", "a")),
-    ("title[0][12]=eq.a", Filter((), "title", "eq", "a")),
-    ("tags.name[1]=eq.a", Filter(("tags",), "name", "eq", "a")),
+    ("title=eq.a", (), Filter("title", "eq", "a")),
+    ("title=eq.", (), Filter("title", "eq", "")),
+    ("title=eq.null", (), Filter("title", "eq", "null")),
+    ("title=eq.a.b.c", (), Filter("title", "eq", "a.b.c")),
+    ("title=eq.not.eq.a", (), Filter("title", "eq", "not.eq.a")),
+    ('title=eq."a"', (), Filter("title", "eq", '"a"')),
+    ("title=eq.(a)", (), Filter("title", "eq", "(a)")),
+    ("title=eq. a ", (), Filter("title", "eq", " a ")),
+    ("title=eq.a+b", (), Filter("title", "eq", "a b")),
+    ("title=eq.a%2Bb", (), Filter("title", "eq", "a+b")),
+    ("title=eq.a%26b%3Dc", (), Filter("title", "eq", "a&b=c")),
+    ("title=eq.a=b", (), Filter("title", "eq", "a=b")),
+    ("title=eq.%C3%A9", (), Filter("title", "eq", "é")),
+    ("title=eq.é", (), Filter("title", "eq", "é")),
+    ("title=eq.100%", (), Filter("title", "eq", "100%")),
+    ("title=not.eq.a", (), Filter("title", "eq", "a", negated=True)),
+    ("id=in.()", (), Filter("id", "in", ())),
+    ("id=in.(1)", (), Filter("id", "in", ("1",))),
+    ("id=in.(1,2)", (), Filter("id", "in", ("1", "2"))),
+    ("id=not.in.(1,2)", (), Filter("id", "in", ("1", "2"), negated=True)),
+    ("id=in.( ,3)", (), Filter("id", "in", (" ", "3"))),
+    ("id=in.(,)", (), Filter("id", "in", ("", ""))),
+    ('t=in.("a,b","c)d","e\\"f","g\\\\h")', (), Filter("t", "in", ("a,b", "c)d", 'e"f', "g\\h"))),
+    ('t=in.(g"h)', (), Filter("t", "in", ('g"h',))),
+    ('t=in.("a"b)', (), Filter("t", "in", ('"a"b',))),
+    ('t=in.("a"b,c)', (), Filter("t", "in", ('"a"b', "c"))),
+    ('t=in.("")', (), Filter("t", "in", ("",))),
+    ('t=in.("a\nb")', (), Filter("t", "in", ("a\nb",))),
+    ('t=in.("a)', (), Filter("t", "in", ('"a',))),
+    ("author.username=eq.ada", ("author",), Filter("username", "eq", "ada")),
+    ("author.posts.id=eq.1", ("author", "posts"), Filter("id", "eq", "1")),
+    (" title =eq.a", (), Filter("title", "eq", "a")),
+    ('"title"=eq.a', (), Filter("title", "eq", "a")),
+    ('"order"=eq.1', (), Filter("order", "eq", "1")),
+    ('"select"=eq.1', (), Filter("select", "eq", "1")),
+    ('"a.b"=eq.1', (), Filter("a.b", "eq", "1")),
+    ('tags."limit"=eq.1', ("tags",), Filter("limit", "eq", "1")),
+    ('"a.b"."c\\"d"=eq.1', ("a.b",), Filter('c"d', "eq", "1")),
+    ("title[0]=eq.a", (), Filter("title", "eq", "a")),
+    ("title[0][12]=eq.a", (), Filter("title", "eq", "a")),
+    ("tags.name[1]=eq.a", ("tags",), Filter("name", "eq", "a")),
 ]
 
 
-@pytest.mark.parametrize(("text", "filter_"), FILTERS)
-def test_filter(text: str, filter_: Filter) -> None:
-    assert parse(text, LIMITS) == Query(filters=(filter_,))
+@pytest.mark.parametrize(("text", "path", "filter_"), FILTERS)
+def test_filter(text: str, path: Path, filter_: Filter) -> None:
+    assert parse(text, LIMITS) == Query(conditions=((path, filter_),))
 
 
 def test_filters_of_one_column_are_all_kept() -> None:
-    filters = parse("id=eq.1&id=eq.2&id=eq.1", LIMITS).filters
-    assert [f.operand for f in filters] == ["1", "2", "1"]
+    conditions = parse("id=eq.1&id=eq.2&id=eq.1", LIMITS).conditions
+    assert conditions == tuple(((), Filter("id", "eq", operand)) for operand in ("1", "2", "1"))
 
 
-NO_OPERATOR = '"not" or operator (eq, in)'
+NO_OPERATOR = (
+    '"not" or operator (eq, neq, gt, gte, lt, lte, like, ilike, match, imatch, in, is, isdistinct, '
+    "fts, plfts, phfts, wfts)"
+)
 
 FAULTY_FILTERS = [
     ("page=2", "2", 1, '"2"', NO_OPERATOR, "Write page=eq.2"),
@@ -76,13 +79,13 @@ FAULTY_FILTERS = [
     ("id=not.foo.1", "not.foo.1", 5, '"f"', NO_OPERATOR, None),
     ("id=not.not.eq.1", "not.not.eq.1", 5, '"n"', NO_OPERATOR, None),
     ("id=.1", ".1", 1, '"."', NO_OPERATOR, None),
-    ("id=in.1", "1", 1, '"1"', '"("', None),
-    ("id=in.", "", 1, "end of input", '"("', None),
-    ("id=in.(1", "(1", 3, "end of input", '"," or ")"', None),
-    ("id=in.(", "(", 2, "end of input", '"," or ")"', None),
-    ("id=in.(1)x", "(1)x", 4, '"x"', "the end", None),
-    ("id=in.(1),(2)", "(1),(2)", 4, '","', "the end", None),
-    ('id=in.("a"),b)', '("a"),b)', 6, '","', "the end", None),
+    ("id=in.1", "in.1", 4, '"1"', '"("', None),
+    ("id=in.", "in.", 4, "end of input", '"("', None),
+    ("id=in.(1", "in.(1", 6, "end of input", '"," or ")"', None),
+    ("id=in.(", "in.(", 5, "end of input", '"," or ")"', None),
+    ("id=in.(1)x", "in.(1)x", 7, '"x"', "the end", None),
+    ("id=in.(1),(2)", "in.(1),(2)", 7, '","', "the end", None),
+    ('id=in.("a"),b)', 'in.("a"),b)', 9, '","', "the end", None),
     ("title;=eq.1", "title;", 6, '";"', "a column name", None),
     ("title[a]=eq.1", "title[a]", 6, '"["', "a column name", None),
     ("title[]=eq.1", "title[]", 6, '"["', "a column name", None),
@@ -181,7 +184,7 @@ def test_nothing_asked_is_every_column(text: str) -> None:
 
 def test_bytes_are_read_as_utf8() -> None:
     assert parse("title=eq.é".encode(), LIMITS) == parse("title=eq.%C3%A9", LIMITS)
-    assert parse("größe=eq.日本".encode(), LIMITS).filters == (Filter((), "größe", "eq", "日本"),)
+    assert parse("größe=eq.日本".encode(), LIMITS).conditions == (((), Filter("größe", "eq", "日本")),)
 
 
 @pytest.mark.parametrize("text", [b"title=eq.\xff", b"ti\xfftle=eq.a", "title=eq.%FF", "%C3=eq.1", "title=eq.\ud800"])

@@ -9,7 +9,8 @@ import pytest
 from app.data.rules import Role
 from app.models import Post, User
 from app.query.parser import parse
-from app.query.plan import Cond, Kid, Node, Order, Page, find, plan_keyed
+from app.query.plan import Cond, Embedded, Kid, Node, Order, Page
+from app.query.planner import find, plan_keyed, plan_rows
 from app.resources import CATALOG
 from tests.query.asking import LIMITS, plan, plan_refused
 
@@ -20,11 +21,11 @@ def test_a_plan_is_a_shape_and_its_values() -> None:
     found = plan(
         "posts?select=title,by:author(username)&id=in.(1,2)&by.username=not.eq.ada&order=id.desc&limit=5&offset=7"
     )
-    author = Node(User, (("username", "username"),), where=(Cond("username", "eq", 0, negated=True),))
+    author = Node(User, (("username", "username"),), where=(Cond("username", "eq", (0,), negated=True),))
     assert found.node == Node(
         Post,
-        items=(("title", "title"), ("by", 0)),
-        where=(Cond("id", "in", 1),),
+        items=(("title", "title"), ("by", Embedded(0))),
+        where=(Cond("id", "in", (1,)),),
         order=(Order("id", descending=True, nulls_first=True),),
         limit=2,
         offset=3,
@@ -47,6 +48,10 @@ SAME_SHAPE = [
         "posts?select=id,tags(name)&tags.limit=2&tags.name=eq.b",
     ),
     ("posts?order=id.desc", "posts?order=id.desc.nullsfirst"),
+    ("posts?title=like.a*", "posts?title=like.*b"),
+    ("posts?id=gt(any).{1,2}", "posts?id=gt(any).{3,NULL}"),
+    ("posts?or=(id.eq.1,title.eq.a)", "posts?or=(id.eq.2,title.eq.b)"),
+    ("posts?published_at=lt.now()", "posts?published_at=lt.2024-01-01"),
 ]
 
 
@@ -64,6 +69,13 @@ OTHER_SHAPE = [
     ("posts?order=id", "posts?order=id.desc"),
     ("posts?offset=0", "posts"),
     ("posts?select=id,tags(id)", "posts?select=id,tags(id)&tags.limit=1"),
+    ("posts?select=id,tags(id)", "posts?select=id,tags!inner(id)"),
+    ("posts?id=gt.1", "posts?id=gte.1"),
+    ("posts?id=gt(any).{1,2}", "posts?id=gt(all).{1,2}"),
+    ("posts?id=gt(any).{1,2}", "posts?id=gt(any).{1,2,3}"),
+    ("posts?id=is.null", "posts?id=is.not_null"),
+    ("posts?or=(id.eq.1,id.eq.2)", "posts?and=(id.eq.1,id.eq.2)"),
+    ("posts?or=(id.eq.1,id.eq.2)", "posts?not.or=(id.eq.1,id.eq.2)"),
 ]
 
 
@@ -73,7 +85,10 @@ def test_requests_that_mean_another_statement_have_other_shapes(one: str, other:
 
 
 def test_a_shape_holds_no_value() -> None:
-    found = plan("posts?select=id,tags(name)&title=eq.MARKER&tags.name=in.(MARKER)&offset=31337&tags.limit=313")
+    found = plan(
+        "posts?select=id,tags(name)&title=eq.MARKER&tags.name=in.(MARKER)&offset=31337&tags.limit=313"
+        "&or=(title.like.MARKER,title.ilike(any).{MARKER,b},id.gt.31337)&content=match.MARKER"
+    )
     assert "MARKER" not in repr(found.node)
     assert "313" not in repr(found.node)
 
@@ -93,6 +108,21 @@ BAD_LITERALS = [
     ("revisions?changes=eq.{}", 404, "42883", "operator does not exist: json = unknown"),
     ("revisions?changes=in.({})", 404, "42883", "operator does not exist: json = unknown"),
     ("revisions?order=changes", 404, "42883", "could not identify an ordering operator for type json"),
+    ("revisions?changes=isdistinct.{}", 404, "42883", "operator does not exist: json IS DISTINCT FROM unknown"),
+    ("revisions?changes=like.a", 404, "42883", "operator does not exist: json ~~ unknown"),
+    ("posts?id=like.1*", 404, "42883", "operator does not exist: bigint ~~ unknown"),
+    ("posts?id=ilike.1*", 404, "42883", "operator does not exist: bigint ~~* unknown"),
+    ("posts?published_at=match.1", 404, "42883", "operator does not exist: timestamp with time zone ~ unknown"),
+    ("users?uid=imatch(any).{1}", 404, "42883", "operator does not exist: uuid ~* unknown"),
+    ("posts?title=is.true", 400, "42804", "argument of IS TRUE must be type boolean, not type text"),
+    ("posts?id=not.is.unknown", 400, "42804", "argument of IS UNKNOWN must be type boolean, not type bigint"),
+    ("posts?id=gt(any).{1,x}", 400, "22P02", 'invalid input syntax for type bigint: "x"'),
+    ("posts?id=gt(any).1", 400, "22P02", 'malformed array literal: "1"'),
+    ("posts?or=(id.eq.1,not.and(id.eq.x))", 400, "22P02", 'invalid input syntax for type bigint: "x"'),
+    ("posts?title=like.a\\", 400, "22025", "LIKE pattern must not end with escape character"),
+    ("posts?title=ilike(any).{b,a\\\\}", 400, "22025", "LIKE pattern must not end with escape character"),
+    ("posts?title=match.(", 400, "2201B", "invalid regular expression: missing ): ("),
+    (f"posts?title=like.{'a' * 257}", 400, "54000", "a pattern has at most 256 characters"),
     ("users?is_active=eq.maybe", 400, "22P02", 'invalid input syntax for type boolean: "maybe"'),
 ]
 
@@ -143,12 +173,24 @@ def test_rows_given_by_their_keys_have_no_filter_order_or_page_but_embeds_do() -
     found = plan_keyed(CATALOG, find(CATALOG, "posts", Role.ANONYMOUS), query, Role.ANONYMOUS, LIMITS)
     assert (found.node.where, found.node.limit, found.node.offset) == ((), -1, -1)
     (kid,) = found.node.kids
-    assert (kid.node.where, kid.node.order, found.values) == ((Cond("name", "eq", 0),), (Order("name"),), ("a", 2))
+    assert (kid.node.where, kid.node.order, found.values) == ((Cond("name", "eq", (0,)),), (Order("name"),), ("a", 2))
+
+
+def test_rows_to_change_are_named_by_the_roots_filters_alone() -> None:
+    query = parse("select=id,tags!inner(id)&id=gt.1&tags.name=eq.a&order=id&limit=1&or=(id.lt.9,title.eq.b)", LIMITS)
+    found = plan_rows(CATALOG, find(CATALOG, "posts", Role.ANONYMOUS), query, Role.ANONYMOUS, LIMITS)
+    assert (found.node.kids, found.node.limit, found.node.items, found.node.order) == ((), -1, (), ())
+    assert found.values == (1, 9, "b")
 
 
 @pytest.mark.parametrize(
     ("query", "deleted"),
-    [("deleted_at=not.in.()", True), ("id=eq.1", False), ("select=id,posts(id)&posts.deleted_at=not.in.()", False)],
+    [
+        ("deleted_at=not.in.()", True),
+        ("id=eq.1", False),
+        ("or=(id.eq.1,not.and(deleted_at.is.null))", True),
+        ("select=id,posts(id)&posts.deleted_at=not.in.()", False),
+    ],
 )
 def test_only_the_roots_filters_ask_for_deleted_rows(query: str, deleted: bool) -> None:
     found = plan(f"users?{query}", Role.ADMIN)

@@ -159,7 +159,7 @@ def test_compiled_shapes_are_bounded(database: Database) -> None:
     compiler = Compiler(CATALOG, database.dialect, replace(LIMITS, shapes=3))
     for i in range(6):
         compiled(compiler, f"posts?select=a{i}:id,tags(b{i}:id)", Role.MEMBER)
-    assert (len(compiler.roots), len(compiler.embeds)) == (3, 3)
+    assert (len(compiler.shapes), len(compiler.embeds)) == (3, 3)
 
 
 def test_the_least_recently_used_entry_goes_first() -> None:
