@@ -152,13 +152,20 @@ async def _resolve_tags(session: AppSession, rows: list[Values]) -> None:
         row["tags"] = [by_name[clean_tag(tag)] if isinstance(tag, str) else tag for tag in row["tags"]]
 
 
+TESTS_AT_ONCE = 200  # SQLite takes expressions of at most 1000 levels
+
+
 async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
-    """`title`, `title-2`, `title-3`: the first that no present row has. Rows that the caller may not see count too."""
-    bases = {slug_from(row.get("title") or "") for row in rows}
-    taken = await _present_slugs(session, Post.slug.in_(sorted(bases))) if bases else set()
-    if taken:
-        numbered = or_(*[Post.slug.startswith(f"{base}-", autoescape=True) for base in sorted(taken)])
-        taken |= await _present_slugs(session, numbered)
+    """`title`, `title-2`, `title-3`: the first that no present row has. Rows that the caller may not see count too.
+    Those who ask for the same slug take turns, so that each sees what the other took.
+    """
+    bases = sorted({slug_from(row.get("title") or "") for row in rows})
+    await session.take_turns(*(f"slug {base}" for base in bases))
+    taken = await _present_slugs(session, Post.slug.in_(bases)) if bases else set()
+    for some in _batched(sorted(taken), TESTS_AT_ONCE):
+        taken |= await _present_slugs(
+            session, or_(*[Post.slug.startswith(f"{base}-", autoescape=True) for base in some])
+        )
     for row in rows:
         row["slug"] = free_name(slug_from(row.get("title") or ""), taken, most=200)
         taken.add(row["slug"])
@@ -167,6 +174,10 @@ async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
 async def _present_slugs(session: AppSession, test: ColumnElement[bool]) -> set[str]:
     query = select(Post.slug).where(test, Post.deleted_at.is_(None)).execution_options(unruled=True)
     return set(await session.scalars(query))
+
+
+def _batched(names: list[str], size: int) -> list[list[str]]:
+    return [names[at : at + size] for at in range(0, len(names), size)]
 
 
 POSTS = Rule(

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from app.errors import BadSetting
 
@@ -27,6 +28,7 @@ class Limits:
     json_digits: int = 40
     embed_depth: int = 4
     embeds: int = 12
+    embed_tests: int = 300
     select_items: int = 100
     filters: int = 50
     logic_nodes: int = 100
@@ -41,6 +43,7 @@ class Limits:
     page_service: int = 10_000
     page_plain: int = 20
     answer_rows: int = 50_000
+    answer_bytes: int = 16 * MIB
     statement_anonymous: float = 3.0
     statement_user: float = 8.0
     statement_service: float = 30.0
@@ -70,7 +73,7 @@ class Settings:
     @property
     def url(self) -> str:
         """The database: BROADSHEET_DATABASE_URL, else a SQLite file in the data directory."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'broadsheet.db'}"
+        return self.database_url or f"sqlite+aiosqlite:///{quote(str(self.data_dir / 'broadsheet.db'))}"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -89,6 +92,7 @@ class Settings:
             allow_rollback=_switch(env, "BROADSHEET_TX_ROLLBACK"),
             server_timing=_switch(env, "BROADSHEET_SERVER_TIMING"),
             log_level=_choice(env, "BROADSHEET_LOG_LEVEL", ("info", "debug", "warning", "error")),
+            limits=Limits(aggregates=_switch(env, "BROADSHEET_AGGREGATES")),
         )
 
 

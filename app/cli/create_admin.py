@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def read_password() -> str:
     """Twice from the terminal, or the first line of a standard input that is none. Raises BadSetting."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None:  # closed
+        password = ""
+    elif not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = getpass.getpass("Password: ")

@@ -25,9 +25,30 @@ COMMANDS = {
 }
 
 
+# Errors of these packages say what is wrong with the database that was named, not with us.
+DRIVERS = ("sqlalchemy", "sqlite3", "asyncpg", "alembic")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except BadSetting as exc:
+        return _refuse(str(exc), 2)
+    except BroadsheetError as exc:
+        return _refuse(" ".join(filter(None, (exc.message, exc.hint))), 1)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, EOFError) as exc:
+        return _refuse(str(exc) or "the input ended too early", 1)
+    except Exception as exc:
+        if not type(exc).__module__.startswith(DRIVERS):
+            raise
+        return _refuse(f"the database cannot be used: {str(exc).partition(chr(10))[0]}", 1)
+
+
+def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="broadsheet", description="A publishing backend on SQLite or PostgreSQL.")
     parser.add_argument("--version", action="version", version=f"broadsheet {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -35,14 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # here, so that a command imports only what it needs
         importlib.import_module(module).register(subparsers)
     parsed = parser.parse_args(words)
-    try:
-        code: int = parsed.run(parsed, Settings.from_env())
-    except BadSetting as exc:
-        return _refuse(str(exc), 2)
-    except BroadsheetError as exc:
-        return _refuse(" ".join(filter(None, (exc.message, exc.hint))), 1)
-    except KeyboardInterrupt:
-        return 130
+    code: int = parsed.run(parsed, Settings.from_env())
     return code
 
 

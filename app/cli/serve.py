@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -78,9 +80,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.bind((host, port))
         sock.listen(BACKLOG)  # now: two sockets may be bound to one port until the first listens
-    except OSError as exc:
+    except (OSError, UnicodeError, TypeError) as exc:  # the last two for a host that is no name
         sock.close()
-        reason = f"cannot listen on {host} port {port}: {exc.strerror}"
+        reason = f"cannot listen on {host} port {port}: {getattr(exc, 'strerror', None) or 'no such address'}"
         raise BadSetting(f"{reason} (set BROADSHEET_HOST and BROADSHEET_PORT)") from None
     return sock
 
@@ -93,11 +95,20 @@ def greeting(settings: Settings, publishable: str) -> str:
             f"Broadsheet {__version__} serves http://{host}:{settings.port}",
             f"  data             {place_of(settings)}",
             f"  publishable key  {publishable}",
-            "  secret key       broadsheet keys",
-            "  first admin      broadsheet create-admin NAME",
+            f"  secret key       {program()} keys",
+            f"  first admin      {program()} create-admin NAME",
             "  sample content   make demo",
         )
     )
+
+
+def program() -> str:
+    """How this program was called: what a person can type again."""
+    called = Path(sys.argv[0])
+    if called.name != "broadsheet":
+        return "broadsheet"
+    here = Path.cwd()
+    return str(called.relative_to(here)) if called.is_relative_to(here) else str(called)
 
 
 def place_of(settings: Settings) -> str:

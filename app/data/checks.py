@@ -4,7 +4,7 @@ any statement.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,9 @@ from app.errors import BadValue
 
 INT4 = 2**31
 INT8 = 2**63
+# These two instants the driver of PostgreSQL writes as -infinity and infinity.
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def row(resource: Resource, values: Row) -> None:
@@ -71,6 +74,8 @@ def fits(type_: TypeEngine[Any], value: Any) -> None:
             raise BadValue("numeric field overflow", code="22003")
         case UtcTime() if isinstance(value, datetime) and value.tzinfo is None:
             raise BadValue("a time without a zone cannot be stored", code="22007")
+        case UtcTime() if value in (EARLIEST, LATEST):
+            raise BadValue(f'timestamp out of range: "{value.isoformat()}"', code="22008")
         case _:
             return
 

@@ -77,7 +77,7 @@ def parse(url: str | URL) -> URL:
 
 
 def _sqlite_url(url: URL) -> URL:
-    if not url.database or ":memory:" in url.database:
+    if not url.database or url.database == ":memory:":
         raise BadSetting("SQLite in memory cannot be shared by a writer and readers: give sqlite:///path/to/file")
     if url.host or url.query:
         raise BadSetting("a SQLite URL takes no host and no parameters: give sqlite:///path/to/file")

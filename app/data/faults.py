@@ -68,6 +68,7 @@ ANSWERS: dict[str, Answer] = {
     "08": Answer(Unavailable, "the connection to the database was lost", retry=True),
     "25P03": Answer(Unavailable, "the transaction was idle for too long", retry=True),
     "57P": Answer(Unavailable, "the connection to the database was lost", retry=True),
+    "55000": Answer(Unavailable, "the database takes no connections at the moment", retry=True),
     "28": Answer(Unavailable, "Database connection error", retry=True),
     "3D000": Answer(Unavailable, "Database connection error", retry=True),
     "53100": Answer(Unavailable, "the database's disk is full", 507),

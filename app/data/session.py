@@ -11,9 +11,10 @@ that the caller may ask for; `unruled=True` is for the uniqueness look-ups of ru
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from hashlib import sha256
 from typing import Any, TypeVar
 
-from sqlalchemy import event, inspect, select
+from sqlalchemy import ARRAY, BigInteger, event, func, inspect, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_session
 from sqlalchemy.orm import (
     LoaderCriteriaOption,
@@ -89,6 +90,16 @@ class AppSession(AsyncSession):
     def masking(self, expression: E) -> E:
         """The expression with each masked column behind its mask, for conditions that may name one."""
         return self.sync_session.sight.masking(expression)
+
+    async def take_turns(self, *names: str) -> None:
+        """Wait until no other unit of work holds one of these names; this one holds them to its end. On SQLite writers
+        take turns anyway.
+        """
+        if self.sync_session.get_bind().dialect.name != "postgresql" or not names:
+            return
+        keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], signed=True) for name in names})
+        turn = func.unnest(literal(keys, ARRAY(BigInteger()))).column_valued("turn")
+        await self.execute(select(func.pg_advisory_xact_lock(turn)))
 
     def absorb(self, resource: Resource, rows: Iterable[Mapping[str, Any]]) -> None:
         """Brings the entities of this session up to date with rows that were written without them."""

@@ -136,13 +136,6 @@ def objects_of(value: Any, limits: Limits, *, uniform: bool = True) -> tuple[lis
     return value, False
 
 
-def object_of(value: Any) -> dict[str, Any]:
-    """The one object of a body. Raises BadBody."""
-    if not isinstance(value, dict):
-        raise BadBody(INVALID, hint="Send one object.")
-    return value
-
-
 def _refuse_many(rows: int, limits: Limits) -> None:
     if rows > limits.body_rows:
         raise TooLarge(f"more than {limits.body_rows} rows in one request", hint="Send them in several requests.")

@@ -44,7 +44,7 @@ from app.settings import Limits
 class Part:
     """One compiled node. `kids` are its embeds, each with the position of the column that holds the keys to ask for.
     `cursor` has the positions of the order's columns and how each becomes JSON; `empty` is what a parent without rows
-    shows.
+    shows; `wide` are the positions of texts without a length, which may be large.
     """
 
     prepared: Prepared
@@ -53,6 +53,7 @@ class Part:
     local: str = ""
     cursor: list[tuple[int, Convert | None]] = field(default_factory=list)
     empty: Any = None
+    wide: tuple[int, ...] = ()
 
 
 class Forced(Join):
@@ -131,7 +132,7 @@ class _Compilation:
         statement = statement.order_by(*self.sorting(fetched, node, order))
         statement = _paged(statement, node)
         layout = Layout(layout.outputs, len(fetched.columns) or 1, layout.kids)
-        return Part(self.prepare(statement), build_root(layout), kids, cursor=cursor)
+        return Part(self.prepare(statement), build_root(layout), kids, cursor=cursor, wide=fetched.wide)
 
     def keyed(self, node: Node) -> Part:
         entity = self.x.alias(node.model)
@@ -178,7 +179,8 @@ class _Compilation:
         statement = self.selected(fetched, [far.key.label("k")], source, where, group=far.key)
         empty = _empty(layout, node, many=many)
         if not many:
-            return Part(self.prepare(statement.where(*_page_of_one(node))), build_one(layout), kids, empty=empty)
+            statement = statement.where(*_page_of_one(node))
+            return Part(self.prepare(statement), build_one(layout), kids, empty=empty, wide=fetched.wide)
         order = [] if node.grouped else self.x.order(far.entity, node, where)
         sorting = self.sorting(fetched, node, order)
         if node.limit < 0 and node.offset < 0:
@@ -187,7 +189,8 @@ class _Compilation:
             statement = _page_of_each(statement, far.key, sorting, node)
         # One row more than an answer may hold: enough to refuse it, never enough to fill the memory.
         statement = statement.limit(self.compiler.limits.answer_rows + 1)
-        return Part(self.prepare(statement), build_many(layout, self.compiler.limits.page), kids, empty=empty)
+        build = build_many(layout, self.compiler.limits.page)
+        return Part(self.prepare(statement), build, kids, empty=empty, wide=fetched.wide)
 
     def keyed_source(self, far: Joined) -> tuple[Any, list[Any]]:
         """FROM and WHERE by the parents' keys: `= ANY(:keys)`, or on SQLite a join that the keys drive."""

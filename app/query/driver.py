@@ -95,14 +95,14 @@ def prepare(statement: Executable, dialect: Dialect, lists: Mapping[str, TypeEng
     assert isinstance(compiled, SQLCompiler)
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
     namespace: dict[str, Any] = {"dumps": dumps}
-    sources = []
+    sources, constants = [], compiled.params  # a property that collects them anew each time
     for i, name in enumerate(compiled.positiontup or ()):
         element = lists.get(name) if dialect.name == "sqlite" else None
         # the elements of in_() in a rule are named after it: `status_1_2` of `status_1`
         type_ = element or types.get(name) or types[name.rpartition("_")[0]]
         process = type_.dialect_impl(dialect).bind_processor(dialect)
         namespace[f"p{i}"] = process
-        sources.append(_source(name, i, compiled, namespace, element is not None, process is not None, dialect))
+        sources.append(_source(name, i, constants, namespace, element is not None, process is not None, dialect))
     body = "".join(f"{source}, " for source in sources)
     exec(f"def arguments(v, w, k): return ({body})", namespace)  # the names are ours, no text of a user's
     return Prepared(str(compiled), namespace["arguments"])
@@ -111,7 +111,7 @@ def prepare(statement: Executable, dialect: Dialect, lists: Mapping[str, TypeEng
 def _source(
     name: str,
     i: int,
-    compiled: SQLCompiler,
+    constants: Mapping[str, Any],
     namespace: dict[str, Any],
     is_list: bool,
     processed: bool,
@@ -127,6 +127,6 @@ def _source(
         return f"p{i}({value})" if processed else value
     if name in Binds._fields:
         return f"p{i}(w.{name})" if processed else f"w.{name}"
-    constant = compiled.params[name]
+    constant = constants[name]
     namespace[f"x{i}"] = namespace[f"p{i}"](constant) if processed else constant
     return f"x{i}"

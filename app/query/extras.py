@@ -17,8 +17,8 @@ from app.data.audit import Unit
 from app.data.catalog import Relation, Resource
 from app.data.rules import Links, Owned, Row, Values
 from app.data.steps import Steps
-from app.errors import Conflict
 from app.query.driver import Binds
+from app.query.parents import absent_parent
 from app.query.statements import WriteStatements
 from app.query.values import from_json
 
@@ -116,15 +116,8 @@ def _far_names(
     prepared = statements.shown(target, unit.who.view, relation.remote, extra.shown)
     rows = yield prepared.statement((), Binds.of(unit.who, unit.now), list(wanted))
     if absent := sorted(wanted - {row[0] for row in rows}):
-        raise _absent(_junction(relation), relation, target, absent[0])
+        raise absent_parent(_junction(relation).c[relation.far], target, absent[0])
     return [(row[0], row[1]) for row in rows]
-
-
-def _absent(junction: Table, relation: Relation, target: Resource, key: Key) -> Conflict:
-    constraint = next(str(fk.constraint.name) for fk in junction.c[relation.far].foreign_keys if fk.constraint)
-    message = f'insert or update on table "{junction.name}" violates foreign key constraint "{constraint}"'
-    details = f'Key ({relation.far})=({key}) is not present in table "{target.name}".'
-    return Conflict(message, code="23503", details=details)
 
 
 def _write_links(statements: WriteStatements, relation: Relation, changes: Sequence[Change], name: str) -> Steps[None]:

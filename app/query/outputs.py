@@ -37,6 +37,11 @@ class Fetched:
     def resource(self) -> Resource:
         return self.x.resource(self.node)
 
+    @property
+    def wide(self) -> tuple[int, ...]:
+        """The positions of texts without a length."""
+        return tuple(at for at, column in enumerate(self.columns) if isinstance(column.type, Text | Json))
+
     def place(self, column: Any) -> int:
         """The position of a column, which is added if it is not there yet. By identity: ORM expressions cannot be
         compared.

@@ -46,10 +46,7 @@ def parse(query_string: str | bytes, limits: Limits) -> Query:
             negated = bool(path) and path[-1] == "not"
             group = parse_group(last, value, limits, negated=negated)
             conditions.append((path[:-1] if negated else path, group))
-    if len(conditions) > limits.filters:
-        too_many("filters", limits.filters)
-    if sum(_size(term) - 1 for _, term in conditions) > limits.logic_nodes:
-        too_many("terms of logic trees", limits.logic_nodes)
+    _refuse_many([term for _, term in conditions], limits)
     return Query(
         parse_select(once["select"], limits) if once.get("select", "").strip() else ALL,
         tuple(conditions),
@@ -99,9 +96,22 @@ def _plain_part(text: str, at: int) -> tuple[str, int]:
     return part, found.end()
 
 
-def _size(term: Term) -> int:
-    """Recursive, but no deeper than `logic_depth`."""
-    return 1 + sum(_size(inner) for inner in term.terms) if isinstance(term, Group) else 1
+def _refuse_many(terms: list[Term], limits: Limits) -> None:
+    """All trees and arrays of a request count together: each term and each element is a piece of SQL to compile."""
+    if len(terms) > limits.filters:
+        too_many("filters", limits.filters)
+    nodes = elements = 0
+    while terms:
+        term = terms.pop()
+        if isinstance(term, Group):
+            nodes += len(term.terms)
+            terms.extend(term.terms)
+        elif term.option is not None and isinstance(term.operand, tuple):
+            elements += len(term.operand)
+    if nodes > limits.logic_nodes:
+        too_many("terms of logic trees", limits.logic_nodes)
+    if elements > limits.any_items:
+        too_many("elements of any or all", limits.any_items)
 
 
 def _number(key: str, value: str) -> int:

@@ -17,6 +17,7 @@ from app.errors import BadQuery, BadValue, NotFound
 from app.query import syntax
 from app.query.aggregates import aggregate_of, bare_count, refuse_ungroupable, refuse_ungrouped_order
 from app.query.casts import target_of
+from app.query.cost import refuse_costly
 from app.query.embedding import resolve, twice
 from app.query.plan import Aggregate, Cast, Embedded, Kid, Lifted, Node, Page, ReadPlan, Source
 from app.query.syntax import Embed, Path, Query, SelectItem, Star
@@ -55,6 +56,7 @@ def plan_read(
         node = _node(planning, resource, query.select, ())
     except BadValue as exc:  # in a query string it is a 400 on every surface
         raise BadQuery(exc.message, code=exc.code, details=exc.details, hint=exc.hint) from None
+    refuse_costly(node, limits.embed_tests)
     return ReadPlan(resource, node, tuple(planning.values), planning.volatile)
 
 

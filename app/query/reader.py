@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from app.data.rules import Principal
-from app.data.steps import Statement, Steps
-from app.errors import BadQuery
+from app.data.steps import Steps
 from app.query.compiler import Compiler, Part
 from app.query.driver import Binds
 from app.query.encoder import documents_of
 from app.query.plan import ReadPlan
+from app.query.weight import Level, refuse_heavy
+from app.settings import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +29,6 @@ class Result:
     rows: list[Any]
     total: int | None = None
     cursor: tuple[Any, ...] | None = None
-
-
-@dataclass(slots=True)
-class Budget:
-    """The rows that one answer may still hold, all levels together."""
-
-    rows: int
-
-    def spend(self, rows: int) -> None:
-        self.rows -= rows
-        if self.rows < 0:
-            hint = "Ask for fewer rows with limit, on embeds as well: embed.limit=10."
-            raise BadQuery("the answer would hold too many rows", code="54000", hint=hint)
 
 
 def read(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any) -> Steps[list[Any]]:
@@ -97,27 +85,31 @@ def _plain(value: Any, convert: Any) -> Any:
 
 
 def _run(compiler: Compiler, part: Part, plan: ReadPlan, who: Binds, keys: list[Any] | None) -> Steps[tuple[Any, Any]]:
+    """Fetches every level, looks at what they weigh together, and builds the documents."""
     values = plan.values_at(who.now)
     rows = yield part.prepared.statement(values, who, keys)
-    skip = 0 if keys is None else 1
-    documents = yield from _load(part, rows, values, who, skip, Budget(compiler.limits.answer_rows))
-    return rows, documents
+    level = yield from _fetch(part, rows, values, who, 0 if keys is None else 1, compiler.limits)
+    refuse_heavy(level, compiler.limits)
+    return rows, _build(part, level)
 
 
-def _load(part: Part, rows: Sequence[Any], values: Sequence[Any], who: Binds, skip: int, budget: Budget) -> Steps[Any]:
-    """Fetches the embeds of these rows and builds their documents. `skip` is 1 where the first column is the key."""
-    budget.spend(len(rows))
-    found: list[Any] = []
+def _fetch(
+    part: Part, rows: Sequence[Any], values: Sequence[Any], who: Binds, skip: int, limits: Limits
+) -> Steps[Level]:
+    """The rows of a statement with those of the embeds below it. `skip` is 1 where the first column is the key."""
+    level = Level(rows, part.wide, [], skip)
+    if len(rows) > limits.answer_rows:
+        refuse_heavy(level, limits)
     for kid, at in part.kids:
         keys = {row[at + skip] for row in rows}
         keys.discard(None)
-        if not keys:
-            found.append({})
-            continue
-        got: Sequence[Any] = yield _keyed(kid, values, who, keys)
-        found.append((yield from _load(kid, got, values, who, 1, budget)))
-    return part.build(rows, *found)
+        got: Sequence[Any] = (yield kid.prepared.statement(values, who, list(keys))) if keys else ()
+        level.kids.append(((yield from _fetch(kid, got, values, who, 1, limits)), at))
+    return level
 
 
-def _keyed(part: Part, values: Sequence[Any], who: Binds, keys: set[Any]) -> Statement:
-    return part.prepared.statement(values, who, list(keys))
+def _build(part: Part, level: Level) -> Any:
+    """The documents of a level: a list for the root, a dict by key for embeds."""
+    return part.build(
+        level.rows, *[_build(kid, below) for (kid, _), (below, _) in zip(part.kids, level.kids, strict=True)]
+    )

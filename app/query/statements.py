@@ -107,7 +107,8 @@ class WriteStatements:
             c = resource.table.c[column]
             where = resource.conditions(resource.model, Scope.named(view))
             rows = select(c, *resource.table.primary_key).where(one_of(c, "keys", c.type, sqlite=self.sqlite), *where)
-            return self._prepare(rows.order_by(c))
+            # held against those who would remove or rename the row before this unit of work ends
+            return self._prepare(rows.order_by(c).with_for_update(read=True, key_share=True, of=resource.table))
 
         return self._once(("named", resource.name, view, column), make)
 

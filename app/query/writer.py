@@ -19,7 +19,7 @@ from app.data.rules import Row, Values
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
 from app.errors import NotFound, Stale, Unavailable
-from app.query import extras
+from app.query import extras, parents
 from app.query.driver import Binds
 from app.query.extras import Change, Key
 from app.query.statements import ANY, Target, WriteStatements, statements_of
@@ -91,13 +91,14 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     """The keys of the rows with these names in a unique column; missing rows are made. Safe when others make the same
     at once.
     """
-    if not names:
+    wanted = set(names)
+    if not wanted:
         return {}
     resource, unit = session.catalog.of(model), session.unit
     statements = await statements_of(session)
-    find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(names))
+    find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(wanted))
     found: dict[str, Key] = dict(await session.run(_one(find)))
-    missing = sorted(set(names) - found.keys())
+    missing = sorted(wanted - found.keys())
     if not missing:
         return found
     if unit.who.view not in resource.rule.inserts:
@@ -105,7 +106,10 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     rows = [audit.inserted(resource, {column: name}, unit) for name in missing]
     prepared = statements.insert(resource.table, tuple(rows[0]), ANY)
     await session.run(statements.each(prepared, [tuple(row.values()) for row in rows]))
-    return dict(await session.run(_one(find)))
+    found = dict(await session.run(_one(find)))
+    if wanted - found.keys():  # removed or renamed since it was in the way
+        raise Unavailable("a row was removed at the same time", code="40001", retry_after=1)
+    return found
 
 
 async def locked(
@@ -159,6 +163,7 @@ def _insert(
     statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit, unless: Target | None
 ) -> Steps[list[Change]]:
     """Gives rows their keys, and returns those that were made."""
+    yield from parents.refuse_absent(statements, resource, changes, unit)
     yield from extras.find(statements, resource, changes, unit)
     made: list[Change] = []
     for columns, group in _by_shape(changes):
@@ -191,6 +196,7 @@ def _not_kept_out(
 
 
 def _update(statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit) -> Steps[None]:
+    yield from parents.refuse_absent(statements, resource, changes, unit)
     yield from extras.find(statements, resource, changes, unit)
     moved = []
     for change in changes:

@@ -274,6 +274,12 @@ def test_dialect_says_keys_as_notes() -> None:
     assert "published_at" not in posts["required"]
 
 
+def test_key_is_described_as_needed_where_it_is() -> None:
+    needed = document(replace(audience(CATALOG, Role.ANONYMOUS), key_needed=True), {})
+    assert {} in plain(CATALOG, Role.ANONYMOUS)["security"]
+    assert needed["security"] == [{"apikey": []}, {"bearer": []}]
+
+
 def test_statuses_are_those_of_the_surface() -> None:
     of = {s.name: plain(CATALOG, Role.AUTHOR, s)["paths"]["/posts"]["post"]["responses"] for s in (PLAIN, REST)}
     assert of["plain"].keys() - of["rest"].keys() == {"415", "422"}
@@ -336,38 +342,3 @@ async def test_served_row_is_as_described(
         validator.validate(row)
         assert row.keys() == described["components"]["schemas"][table]["properties"].keys() - relations
     assert rows.json() or table in ("transfers", "revisions")
-
-
-# ---- the page -------------------------------------------------------------------------------------------------------
-
-
-async def test_page_needs_nothing_from_elsewhere(client: httpx2.AsyncClient) -> None:
-    page = await client.get("/docs")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    policy = page.headers.get_list("content-security-policy")
-    assert len(policy) == 1
-    assert "script-src 'self'" in policy[0]
-    assert "unsafe" not in policy[0]
-    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len([file for file in files if file.startswith("docs/")]) == 3
-    script = await client.get("/docs/start.js")
-    for text in (page.text, script.text):
-        assert "//" not in text.replace("// ", "")
-    for file in files:
-        if not file.startswith("data:"):
-            found = await client.get(f"/{file}")
-            assert found.status_code == 200, file
-            assert found.headers["x-content-type-options"] == "nosniff"
-    assert "javascript" in (await client.get("/docs/files/js/swagger-ui-bundle.js")).headers["content-type"]
-
-
-async def test_page_serves_only_its_files(client: httpx2.AsyncClient) -> None:
-    for path in ("/docs/files/", "/docs/files/../__init__.py", "/docs/files/%2e%2e/%2e%2e/__init__.py", "/docs/x"):
-        assert (await client.get(path)).status_code == 404, path
-    assert (await client.post("/docs")).status_code == 405
-    assert (await client.delete("/docs/files/css/swagger-ui.css")).status_code == 405
-
-
-async def test_other_answers_keep_the_strict_policy(client: httpx2.AsyncClient) -> None:
-    for path in ("/openapi.json", "/posts", "/docs/start.js", "/nowhere"):
-        assert (await client.get(path)).headers.get_list("content-security-policy") == ["default-src 'none'"]

@@ -214,6 +214,13 @@ def test_terms_of_all_logic_trees_count_together() -> None:
     assert refused(f"or={tree}&and={tree}").message == "more than 100 terms of logic trees in one request"
 
 
+def test_elements_of_all_arrays_count_together() -> None:
+    array = f"eq(any).{{{','.join(['1'] * 60)}}}"
+    parse(f"id={array}&title=in.({','.join(['1'] * 60)})", LIMITS)
+    for text in (f"id={array}&a.id=not.{array}", f"id={array}&or=(id.{array})", f"or=(id.{array},and(id.{array}))"):
+        assert refused(text).message == "more than 100 elements of any or all in one request"
+
+
 LONG = "n" * LIMITS.name
 
 

@@ -156,7 +156,7 @@ REFUSED = [
         "PGRST127",
         "Aggregates are not implemented for one-to-many or many-to-many spreads.",
     ),
-    ("posts?select=title.sum()", "42883", "function sum(text) does not exist"),
+    ("posts?select=title.sum()", "42883", "function sum(character varying) does not exist"),
     ("posts?select=published_at.avg()", "42883", "function avg(timestamp with time zone) does not exist"),
     ("users?select=is_active.max()", "42883", "function max(boolean) does not exist"),
     ("users?select=uid.min()", "42883", "function min(uuid) does not exist"),
@@ -255,3 +255,17 @@ def test_the_first_unknown_part_of_a_path_is_named() -> None:
 def test_embeds_are_counted_before_anything_is_looked_up() -> None:
     embeds = ",".join(f"a{i}:nothing(id)" for i in range(LIMITS.embeds + 1))
     assert plan_refused(f"posts?select={embeds}")["message"] == "more than 12 embeds in one request"
+
+
+def test_tests_of_embeds_may_not_multiply() -> None:
+    """Ten NULL tests on each of three levels are a thousand times the innermost filter."""
+    select = "select=a:tags(b:posts(c:tags()))"
+    tests = "&".join(
+        f"{path}or=({','.join([f'{key}.is.null'] * 10)})" for path, key in (("", "a"), ("a.", "b"), ("a.b.", "c"))
+    )
+    assert plan_refused(f"posts?{select}&{tests}")["message"] == "more than 300 terms in tests of embeds in one request"
+    plan(f"posts?{select}&or=({','.join(['a.is.null'] * 99)})")
+    orders = ",".join(["a(id)"] * LIMITS.order_terms)
+    filters = "&".join(["a.id=gt.0"] * 40)
+    assert plan_refused(f"posts?select=id,a:author()&order={orders}&{filters}")["code"] == "PGRST100"
+    plan("posts?select=id,a:tags!inner(b:posts!inner(c:tags!inner(d:posts!inner(id))))&a.b.c.d.id=gt.1&a=not.is.null")

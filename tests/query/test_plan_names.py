@@ -205,10 +205,9 @@ def test_number_of_embeds_is_limited() -> None:
 @pytest.mark.parametrize(
     "select",
     [
-        "id,id",
-        "*,id",
-        "*,*",
         "a:id,a:title",
+        "*,id:title",
+        "id,id::text",
         "id:title,id",
         "tags(id),tags(name)",
         "t:tags(id),t:author(id)",
@@ -219,6 +218,11 @@ def test_the_same_key_twice_is_refused(select: str) -> None:
     found = plan_refused(f"posts?select={select}")
     assert found["code"] == "PGRST100"
     assert "is asked for twice" in found["message"]
+
+
+@pytest.mark.parametrize(("select", "shown"), [("id,id", ["id"]), ("*,id", POST), ("*,*", POST), ("i:id,i:id", ["i"])])
+def test_the_same_column_under_the_same_key_is_asked_once(select: str, shown: list[str]) -> None:
+    assert keys(plan(f"posts?select={select}")) == shown
 
 
 @pytest.mark.parametrize("name", ['a\\"b', "a\\\\b", "a\nb", "a\u2028b", "a\x7fb", "a\u200bb"])

@@ -32,20 +32,24 @@ CAP = 6  # rows a page and a list
 MODELS: dict[str, type[Any]] = {
     "users": User, "posts": Post, "tags": Tag, "post_tags": PostTag, "transfers": Transfer, "revisions": Revision,
 }  # fmt: skip
-Filled = tuple[Asker, dict[str, list[Row]]]
+Filled = tuple[Asker, dict[str, list[Row]], int]
 
 
 @pytest.fixture(params=range(DATA_SETS))
 async def filled(request: pytest.FixtureRequest, database: Database) -> Filled:
     data = tables(request.param)
     await fill(database, {MODELS[name]: rows for name, rows in data.items()})
-    return Asker(database, limits=replace(AGGREGATES, page=CAP, embeds=20), page_size=Page(CAP, CAP)), data
+    return (
+        Asker(database, limits=replace(AGGREGATES, page=CAP, embeds=20), page_size=Page(CAP, CAP)),
+        data,
+        request.param,
+    )
 
 
 @pytest.mark.parametrize("seed", range(0, REQUESTS, EACH))
 async def test_random_requests(filled: Filled, statements: Statements, seed: int) -> None:
-    asker, data = filled
-    for r in map(Random, range(seed, seed + EACH)):
+    asker, data, part = filled
+    for r in (Random(f"{part}-{i}") for i in range(seed, seed + EACH)):
         who, caller = a_caller(r)
         ask, count = Requests(r, data, caller.view).root(), r.random() < 0.3
         request = request_of(ask)
@@ -61,8 +65,8 @@ async def test_random_requests(filled: Filled, statements: Statements, seed: int
 
 @pytest.mark.parametrize("seed", range(0, REQUESTS, EACH))
 async def test_pages_by_cursor_give_the_whole_list(filled: Filled, seed: int) -> None:
-    asker, data = filled
-    for r in map(Random, range(seed, seed + EACH)):
+    asker, data, part = filled
+    for r in (Random(f"{part}-{i}") for i in range(seed, seed + EACH)):
         who, caller = a_caller(r)
         ask = replace(Requests(r, data, caller.view).root(totals=False), limit=r.randint(1, 5), offset=None)
         request = request_of(ask)
@@ -94,7 +98,7 @@ def test_the_requests_are_worth_asking() -> None:
     """Rows come for most of them, and every feature occurs."""
     seen, rows = [], 0
     for seed in range(REQUESTS):
-        r, data = Random(seed), tables(0)
+        r, data = Random(f"0-{seed}"), tables(0)
         caller = a_caller(r)[1]
         ask = Requests(r, data, caller.view).root()
         seen.append(request_of(ask))

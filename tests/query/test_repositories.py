@@ -68,7 +68,7 @@ TRANSFER: Shape = {"id": None, "amount": None, "sender": USER, "receiver": USER}
 PAIRS = {
     "recent posts": Pair(
         lambda s: Posts(s).recent(limit=5),
-        f"posts?select={WHOLE_SELECT}&status=eq.published&published_at=not.in.(0001-01-01)&order=published_at.desc&limit=5",
+        f"posts?select={WHOLE_SELECT}&status=eq.published&published_at=not.is.null&order=published_at.desc&limit=5",
         WHOLE,
     ),
     "post with author and tags": Pair(
