@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 from functools import cmp_to_key
 from typing import Any
 from uuid import UUID
@@ -246,8 +246,8 @@ class Evaluator:
             case "sum" if values:
                 return sum(values)
             case "avg" if values:
-                average = (Decimal(sum(values)) / len(values)).quantize(Decimal("1e-16"), ROUND_HALF_EVEN)
-                return msgspec.Raw(format(average, "f").encode())
+                digits = round(Fraction(sum(values), len(values)) * 10**16)  # half to even
+                return msgspec.Raw(f"{digits // 10**16}.{digits % 10**16:016}".encode())  # no value is below 0
             case "min" | "max" if values:
                 return self.shown(min(values) if what.function == "min" else max(values))
         return None
