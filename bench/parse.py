@@ -64,7 +64,13 @@ def _repeated(query: bytes) -> Callable[[], object]:
     nothing: Any = None  # planning asks no database and nobody's credentials
     allowance = Allowance(LIMITS.new_shapes, LIMITS.shapes)
     service = Service(settings, CATALOG, nothing, compiler, nothing, Lru(LIMITS.shapes), allowance)
-    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/rest/v1/posts", "query_string": query, "headers": []}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/rest/v1/posts",
+        "query_string": query,
+        "headers": [],
+    }
     scope |= {"path_params": {"resource": "posts"}, "client": ("127.0.0.1", 1)}
 
     def work() -> object:

@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
-from app.data.base import UtcTime
-from app.data.catalog import Catalog, Resource
+from app.data.catalog import Catalog
 from app.errors import BadBody
+from app.http.zones import is_time
 from app.query.encoder import encode
-from app.query.plan import Aggregate, Cast, Lifted, Node, ReadPlan, Source
+from app.query.plan import Node, ReadPlan, Source
 
+WHOLE_HOURS = re.compile(r"([+-]\d{2}):00$")
 QUOTED = re.compile(r'[\s,"\\()]')
 RAGGED = "All lines must have same number of fields"
 
@@ -43,32 +44,15 @@ def write(catalog: Catalog, plan: ReadPlan, documents: Sequence[Any]) -> bytes:
 
 
 def _printer(catalog: Catalog, node: Node, source: Source | None) -> Callable[[Any], str]:
-    return _time if _is_time(catalog, catalog.of(node.model), node, source) else _cell
+    return _time if is_time(catalog, catalog.of(node.model), node, source) else _cell
 
 
-def _is_time(catalog: Catalog, resource: Resource, node: Node, source: Source | None) -> bool:
-    """A column of times, also one that a to-one spread lifts from another table."""
-    while isinstance(source, Lifted):
-        relation = resource.relations[node.kids[source.kid].relation]
-        if relation.to_many:
-            return False
-        resource, node = catalog.of(relation.target), node.kids[source.kid].node
-        source = node.items[source.item][1]
-    match source:
-        case Cast():
-            return source.target.startswith("timestamp")
-        case Aggregate():
-            name = source.column if source.function in ("min", "max") and source.target is None else None
-            return name is not None and isinstance(resource.columns[name].type, UtcTime)
-        case str():
-            return isinstance(resource.columns[source].type, UtcTime)
-        case _:
-            return False
-
-
-def _time(text: str | None) -> str:
+def _time(value: Any) -> str:
     """`2026-01-31T12:00:00+00:00` as PostgreSQL prints it outside JSON: `2026-01-31 12:00:00+00`."""
-    return "" if text is None else _quoted(f"{text[:10]} {text[11:].removesuffix(':00') if '+' in text else text[11:]}")
+    if not isinstance(value, str):  # NULL, or the times that a spread lifts from many rows
+        return _cell(value)
+    clock = WHOLE_HOURS.sub(r"\1", value[11:])
+    return _quoted(f"{value[:10]} {clock}")
 
 
 def _cell(value: Any) -> str:

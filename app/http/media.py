@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -14,8 +15,10 @@ from starlette.datastructures import Headers
 from app.data.catalog import Catalog
 from app.errors import BroadsheetError
 from app.http import csvtext
+from app.http.zones import turn
 from app.query.encoder import encode
 from app.query.plan import ReadPlan
+from app.query.values import ZONE
 
 LONGEST = 1024
 STRIPPED = "nulls=stripped"
@@ -98,6 +101,8 @@ def _asked(numbered: tuple[int, str]) -> tuple[float, int, int, str, tuple[str, 
 
 def render(media: Media, catalog: Catalog, plan: ReadPlan, documents: Sequence[Any], *, bare: bool = False) -> bytes:
     """The body of an answer. `bare` takes one document out of its list where JSON is asked for. Raises PGRST116."""
+    if (zone := ZONE.get()) is not UTC:
+        turn(catalog, plan.node, documents, zone)
     if media.csv:
         return csvtext.write(catalog, plan, documents)
     if media.one:

@@ -28,7 +28,7 @@ from app.query.parser import parse
 from app.query.plan import Cond, Node, ReadPlan
 from app.query.planner import find, plan_keyed, plan_read, plan_rows
 from app.query.syntax import Filter, Query
-from app.query.values import literal
+from app.query.values import ZONE, literal
 from app.query.writer import missing_row
 
 LONGEST_KEY = 2048  # bytes of a query string that is worth keeping
@@ -102,7 +102,7 @@ def ask(call: Call, kind: Kind) -> Asked:
         window = _window(call, raw)
         cursor = None if text is None else cursors.read(text, call.name, raw)
     method = "" if kind is Kind.PAGE else call.method
-    key = (kind.value, method, call.surface.name, call.name, raw, call.who.role, window)
+    key = (kind.value, method, call.surface.name, call.name, raw, call.who.role, window, ZONE.get())
     planned: Planned | None = call.service.plans.hit(key)
     if planned is not None:
         return Asked(kind, key, planned.query, planned, raw, window, cursor)

@@ -5,12 +5,12 @@ dialect 1.11.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from zoneinfo import available_timezones
+from datetime import UTC, tzinfo
 
 from starlette.datastructures import Headers
 
-from app.errors import BadQuery, BadValue
+from app.errors import BadQuery
+from app.http.zones import is_utc, zone_named
 
 LONGEST = 1024
 CHOICES = {
@@ -21,11 +21,6 @@ CHOICES = {
     "tx": ("commit", "rollback"),
     "handling": ("lenient", "strict"),
 }
-UTC_NAMES = frozenset(
-    f"{area}{name}"
-    for area in ("", "etc/")
-    for name in ("utc", "uct", "zulu", "universal", "gmt", "gmt0", "gmt+0", "gmt-0", "greenwich")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +47,12 @@ class Prefer:
         return self.max_affected if self.strict else None
 
     def check(self) -> None:
-        """Raises PGRST122 under handling=strict, 22023 for a time zone that does not exist, PGRST127 for one that is
-        not UTC.
-        """
+        """Raises PGRST122 under handling=strict, 22023 for a time zone that does not exist."""
         if self.refused and self.strict:
             message = "Invalid preferences given with handling=strict"
             raise BadQuery(message, code="PGRST122", details=f"Invalid preferences: {', '.join(self.refused)}")
-        if self.timezone is not None and self.timezone.lower() not in UTC_NAMES:
-            raise _other_zone(self.timezone)
+        if self.timezone is not None and not is_utc(self.timezone) and zone_named(self.timezone) is None:
+            raise BadQuery(f'invalid value for parameter "TimeZone": "{self.timezone}"', code="22023")
 
     def applied(self, method: str, *, keyed: bool = False, tx: bool = False) -> dict[str, str]:
         """The header Preference-Applied. `keyed` says that a resolution had rows to resolve, `tx` that the caller may
@@ -122,13 +115,9 @@ def _is_known(name: str, value: str) -> bool:
     return value in CHOICES.get(name, ()) or (name == "timezone" and value != "")
 
 
-def _other_zone(name: str) -> BadQuery | BadValue:
-    if name.lower() in _zones():
-        details = "only the time zone UTC is available"
-        return BadQuery("Feature not implemented", code="PGRST127", details=details, hint="Send timezone=UTC.")
-    return BadQuery(f'invalid value for parameter "TimeZone": "{name}"', code="22023")
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(name.lower() for name in available_timezones())
+def zone_of(headers: Headers) -> tzinfo:
+    """The zone that a request prefers. One that does not exist is refused later, in the order of checks."""
+    if not any("timezone" in line.lower() for line in headers.getlist("prefer")):
+        return UTC
+    name = prefer_of(headers).timezone
+    return UTC if name is None or is_utc(name) else zone_named(name) or UTC

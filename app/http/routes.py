@@ -18,9 +18,11 @@ from app.data.session import AppSession
 from app.http import changing, creating, items, reading
 from app.http.context import Call, State, trace_of
 from app.http.plans import invalid_path, refuse_reserved, resource_of
+from app.http.preferences import zone_of
 from app.http.request import check_url, profile_of
 from app.http.response import allowed, answer, not_allowed
 from app.http.surfaces import Surface
+from app.query.values import ZONE
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -68,7 +70,11 @@ class Endpoint:
         handler = self.handlers.get(request.method)
         if handler is None:
             raise not_allowed(self.allow)
-        return await handler(Call(request, service, self.surface, who, trace_of(request.scope), unit))
+        zone = ZONE.set(zone_of(request.headers))
+        try:
+            return await handler(Call(request, service, self.surface, who, trace_of(request.scope), unit))
+        finally:
+            ZONE.reset(zone)
 
 
 async def _who(request: Request[State]) -> Principal:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -36,17 +37,23 @@ BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time that is known when a plan runs: the present, or the midnight (UTC) that is `days` away from today's."""
+    """A time that is known when a plan runs: the present, or the midnight that is `days` away from today's in a
+    zone.
+    """
 
     days: int | None
     whole_day: bool  # a date, no time
+    zone: tzinfo = UTC
 
     def at(self, now: datetime) -> datetime | date:
-        now = now.astimezone(UTC)
+        now = now.astimezone(self.zone)
         if self.days is not None:
             now = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=self.days)
         return now.date() if self.whole_day else now
 
+
+# The zone of times that are written without one. A request may prefer another than UTC.
+ZONE: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 
 MOMENTS: Mapping[str, int | None] = {"now": None, "now()": None, "today": 0, "yesterday": -1, "tomorrow": 1}
 # No such time can be stored (`from_json`), so these are larger and smaller than everything; asyncpg sends them as
@@ -85,7 +92,7 @@ def operand(type_: TypeEngine[Any], text: str) -> Any:
     if isinstance(type_, UtcTime | Date):
         word, whole_day = text.strip().lower(), isinstance(type_, Date)
         if word in MOMENTS:
-            return Moment(MOMENTS[word], whole_day)
+            return Moment(MOMENTS[word], whole_day, ZONE.get())
         if word in EDGES:
             return EDGES[word].date() if whole_day else EDGES[word]
     return literal(type_, text)
@@ -176,16 +183,17 @@ def _text(text: str) -> str:
 
 
 def _time(text: str) -> datetime:
-    """ISO 8601 with `T` or a space; a missing zone is UTC, a bare date midnight, fractions are rounded to
+    """ISO 8601 with `T` or a space; a missing zone is the request's, a bare date midnight, fractions are rounded to
     microseconds.
     """
     name = "timestamp with time zone"
     if (found := TIME.fullmatch(text)) is None:
         raise _invalid(name, text, "2026-01-31T12:00:00Z", "22007")
     day, minute, second, fraction, zone = found.groups()
-    zone = "+00:00" if zone in (None, "Z", "z") else zone if len(zone) > 3 else f"{zone}:00"
+    offset = "" if zone is None else "+00:00" if zone in "Zz" else zone if len(zone) > 3 else f"{zone}:00"
     try:
-        whole = datetime.fromisoformat(f"{day}T{minute or '00:00'}{second or ':00'}{zone}").astimezone(UTC)
+        whole = datetime.fromisoformat(f"{day}T{minute or '00:00'}{second or ':00'}{offset}")
+        whole = (whole if offset else whole.replace(tzinfo=ZONE.get())).astimezone(UTC)
         return whole + timedelta(microseconds=round(float(fraction or 0) * 1_000_000))
     except (ValueError, OverflowError):
         raise BadValue(f'date/time field value out of range: "{text}"', code="22008") from None

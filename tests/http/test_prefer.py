@@ -63,13 +63,15 @@ def test_names_of_utc_are_honoured(zone: str) -> None:
     read(f"timezone={zone}").check()
 
 
-@pytest.mark.parametrize(
-    ("zone", "code"), [("Europe/Berlin", "PGRST127"), ("america/new_york", "PGRST127"), ("Mars/Base", "22023")]
-)
-def test_other_zones_are_refused_always(zone: str, code: str) -> None:
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "america/new_york"])
+def test_other_zones_are_honoured(zone: str) -> None:
+    read(f"timezone={zone}").check()
+
+
+def test_zones_that_do_not_exist_are_refused_always() -> None:
     with pytest.raises(BadQuery) as refusal:
-        read(f"timezone={zone}").check()
-    assert (refusal.value.code, refusal.value.status) == (code, 400)
+        read("timezone=Mars/Base").check()
+    assert (refusal.value.code, refusal.value.status) == ("22023", 400)
 
 
 def test_header_that_is_too_long_is_refused() -> None:
