@@ -108,14 +108,16 @@ class Database:
 
     async def _greet(self) -> None:
         try:
-            async with self._connected():
-                pass
+            async with self._connected() as connection:
+                encoding = "UTF8" if self.name == "sqlite" else await connection.scalar(text("SHOW server_encoding"))
         except (BroadsheetError, DBAPIError) as exc:
             if (reason := engines.unsuitable(exc)) is not None:
                 raise BadSetting(reason) from exc
             raise
         if self.name == "postgresql" and (self.dialect.server_version_info or ()) < (14,):
             raise BadSetting(engines.OLD_SERVER)
+        if encoding != "UTF8":
+            raise BadSetting(f"the database is encoded in {encoding}: make one with ENCODING 'UTF8'")
 
     async def close(self) -> None:
         """Close every connection. Cancellation waits for it, and a connection that does not answer is dropped."""

@@ -113,7 +113,7 @@ async def render_http(request: Request, exc: Exception) -> Response:
 
 
 def error(exc: BroadsheetError, status: int, headers: dict[str, str] | None = None) -> Response:
-    common = {"Content-Type": JSON, "Proxy-Status": f"PostgREST; error={exc.code}"}
+    common = {"Content-Type": JSON, "Proxy-Status": f"PostgREST; error={exc.code}", "Cache-Control": "no-store"}
     return Response(msgspec.json.encode(exc.body()), status, headers=common | (headers or {}))
 
 

@@ -16,7 +16,7 @@ from app.data.rules import ANONYMOUS, SERVICE, SYSTEM
 from app.errors import BadSetting, BroadsheetError, Conflict, Unavailable
 from app.models import Tag
 from app.settings import Limits
-from tests.conftest import Clock, Statements
+from tests.conftest import Clock, Server, Statements, administer, database_of
 from tests.data.statements import SLOW, ask, names, slow
 from tests.factories import make_tag
 
@@ -247,3 +247,14 @@ async def test_closed_database_says_so(spare_url: str, catalog: Catalog) -> None
         assert await names(database) == []
     with pytest.raises(RuntimeError, match="not open"):
         await names(database)
+
+
+async def test_database_that_is_no_utf8_is_refused(server: Server, catalog: Catalog) -> None:
+    """It would store some texts and refuse others."""
+    name = f"{server.info['prefix']}_latin"
+    options = "ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0"
+    administer(server.info, f'CREATE DATABASE "{name}" {options}')
+    url = database_of(server.info, name).render_as_string(hide_password=False)
+    with pytest.raises(BadSetting, match="encoded in LATIN1"):
+        await Database(url, catalog).start()
+    administer(server.info, f'DROP DATABASE "{name}" WITH (FORCE)')
