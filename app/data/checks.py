@@ -4,7 +4,7 @@ any statement.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,9 +18,8 @@ from app.errors import BadValue
 
 INT4 = 2**31
 INT8 = 2**63
-# These two instants the driver of PostgreSQL writes as -infinity and infinity.
-EARLIEST = datetime.min.replace(tzinfo=UTC)
-LATEST = datetime.max.replace(tzinfo=UTC)
+# The first and the last moment that Python knows: the driver of PostgreSQL writes them as infinities.
+UNSTORABLE = frozenset({datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), date.max, date.min})
 
 
 def row(resource: Resource, values: Row) -> None:
@@ -74,10 +73,17 @@ def fits(type_: TypeEngine[Any], value: Any) -> None:
             raise BadValue("numeric field overflow", code="22003")
         case UtcTime() if isinstance(value, datetime) and value.tzinfo is None:
             raise BadValue("a time without a zone cannot be stored", code="22007")
-        case UtcTime() if value in (EARLIEST, LATEST):
-            raise BadValue(f'timestamp out of range: "{value.isoformat()}"', code="22008")
+        case UtcTime():
+            storable(value)
         case _:
             return
+
+
+def storable(value: Any) -> Any:
+    """The value, unless it is a moment that cannot be stored. Raises BadValue 22008."""
+    if value in UNSTORABLE:
+        raise BadValue(f'date/time field value out of range: "{value}"', code="22008")
+    return value
 
 
 def characters(text: str) -> None:

@@ -62,7 +62,6 @@ EDGES: Mapping[str, datetime] = {
     "infinity": datetime.max.replace(tzinfo=UTC),
     "-infinity": datetime.min.replace(tzinfo=UTC),
 }
-UNSTORABLE = frozenset({*EDGES.values(), date.max, date.min})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def from_json(type_: TypeEngine[Any], value: Any) -> Any:
     if isinstance(type_, String):
         return value if isinstance(value, str) else _as_text(value)
     if isinstance(value, str):
-        return _storable(kind.literal(value))
+        return checks.storable(kind.literal(value))
     if isinstance(value, bool):
         if isinstance(type_, Boolean):
             return value
@@ -131,13 +130,6 @@ def from_json(type_: TypeEngine[Any], value: Any) -> Any:
     elif isinstance(value, int | float) and isinstance(type_, Integer | Numeric):
         return kind.literal(_as_text(value))
     raise _invalid(kind.name, _as_text(value), kind.example)
-
-
-def _storable(value: Any) -> Any:
-    """Refuses the first and the last moment that Python knows: PostgreSQL would get them as infinities."""
-    if value in UNSTORABLE:
-        raise BadValue(f'date/time field value out of range: "{value}"', code="22008")
-    return value
 
 
 def _as_text(value: Any) -> str:
