@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+address: ContextVar[str | None] = ContextVar("address", default=None)  # of the peer that sent the request
 
 # What every LogRecord has; anything else was given as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -31,7 +31,7 @@ from app.data.rules import (
 )
 from app.data.session import AppSession
 from app.errors import BadValue, Conflict
-from app.models import Post, PostStatus, PostTag, Revision, Tag, Transfer, User
+from app.models import Event, Post, PostStatus, PostTag, Revision, Tag, Transfer, User
 from app.models.names import (
     clean_email,
     clean_name,
@@ -67,8 +67,12 @@ def anonymous_user(old: Row) -> Values:
     """A purged user whose transfers must stay keeps only its id."""
     number = old["id"]
     name = f"purged-{number}"
-    return {"email": f"{number}@purged.invalid", "username": name, "full_name": None, "is_active": False}
+    blank = dict.fromkeys(("full_name", "user_metadata", "app_metadata", "email_confirmed_at", "banned_until"))
+    return {"email": f"{number}@purged.invalid", "username": name, "is_active": False, **blank}
 
+
+# Of the account API alone.
+META = ("user_metadata", "app_metadata", "is_anonymous", "email_confirmed_at", "last_sign_in_at", "banned_until")
 
 USERS = Rule(
     columns={
@@ -80,6 +84,7 @@ USERS = Rule(
         "role": Column(ADMINS, ADMINS),
         "is_active": Column(ADMINS, ADMINS),
         "balance": Column(EVERYONE, unmasked=own_user),
+        **dict.fromkeys(META, Column()),
         "created_at": Column(EVERYONE),
         "updated_at": Column(EVERYONE),
         "created_by": Column(ADMINS),
@@ -88,16 +93,20 @@ USERS = Rule(
         "version": Column(EVERYONE),
     },
     writable=own_user,
-    admits=lambda who, row: who.view is Role.ADMIN or (who.user_id is not None and row.get("id") == who.user_id),
-    inserts=ADMINS,
+    admits=lambda who, row: (
+        who.view is Role.ADMIN or "id" not in row or (who.user_id is not None and row["id"] == who.user_id)
+    ),
+    inserts=EVERYONE,
+    joining=frozenset({"username", "full_name", "email"}),
     removes=ADMINS,
     prepare=prepare_user,
     may_remove=user_may_go,
     cascades=("posts",),
+    drops=("sessions", "api_keys", "one_time_tokens"),
     keeps=("sent", "received"),
     retire=anonymous_user,
     revised=True,
-    guarded=frozenset({"balance"}),
+    guarded=frozenset({"balance", "last_sign_in_at"}),
     search="search",
 )
 
@@ -199,6 +208,7 @@ POSTS = Rule(
     extra={"tags": (Links("tags", shown="name"), AUTHORS)},
     visible=visible_post,
     owned=own_post,
+    noted=lambda post, scope: ~or_(own_post(post, scope), and_(public_post(post, scope), post.deleted_at.is_(None))),
     writable=own_post,
     admits=lambda who, row: who.view is Role.ADMIN or (who.role is Role.AUTHOR and row.get("user_id") == who.user_id),
     inserts=AUTHORS,
@@ -269,6 +279,7 @@ TRANSFERS = Rule(
     columns={name: Column(EVERYONE) for name in ("id", "from_user_id", "to_user_id", "amount", "note", "created_at")}
     | {"created_by": Column(ADMINS)},
     visible=own_transfer,
+    noted=lambda transfer, scope: ~or_(transfer.from_user_id == scope.me, transfer.to_user_id == scope.me),
     admits=lambda who, row: False,
 )
 
@@ -297,6 +308,23 @@ REVISIONS = Rule(
     maps_columns=("changes", "table_name"),
 )
 
+# ---- events: written by the service, read by admins ------------------------------------------------------------------
+
+
+def nobodys_event(event: Any, scope: Scope) -> ColumnElement[bool] | None:
+    """none; admins: all"""
+    return None if scope.view is Role.ADMIN else literal(value=False)
+
+
+EVENTS = Rule(
+    columns={
+        name: Column(ADMINS)
+        for name in ("id", "at", "kind", "actor_id", "key_id", "address", "request_id", "subject", "details")
+    },
+    visible=nobodys_event,
+    admits=lambda who, row: False,
+)
+
 RULES: dict[type[Base], Rule] = {
     User: USERS,
     Post: POSTS,
@@ -304,6 +332,7 @@ RULES: dict[type[Base], Rule] = {
     PostTag: POST_TAGS,
     Transfer: TRANSFERS,
     Revision: REVISIONS,
+    Event: EVENTS,
 }
 
 

@@ -17,8 +17,9 @@ Generated from `app/policy.py` (`python -m tests.rules_page > docs/rules.md`).
 Four views exist. Requests without a key, or with the publishable key, are *anonymous*; users are *member*, *author*
 or *admin*; the secret key and the system see and change what an admin does. **read**: the column exists for the view.
 **mask**: it exists, and is null but in the caller's own row, in output, filters and order alike. **write**: a payload
-may set it. A column without an entry does not exist for the view: it answers exactly as a name that was never there.
-A soft-deleted row is absent but for those who filter by `deleted_at` and may.
+may set it; **new**: a payload may give it to a row that is not there yet (sign-up). A column without an entry does not
+exist for the view: it answers exactly as a name that was never there. A soft-deleted row is absent but for those who
+filter by `deleted_at` and may.
 """
 
 
@@ -38,7 +39,8 @@ def _resource(resource: Resource) -> Iterator[str]:
     for name in resource.columns:
         yield f"| {name} | " + " | ".join(_access(resource, name, view) for view in VIEWS) + " |"
     for name, (_, roles) in rule.extra.items():
-        yield f"| {name} (only written) | " + " | ".join("write" if view in roles else "" for view in VIEWS) + " |"
+        words = ("write" if view in roles else "new" if name in rule.joining else "" for view in VIEWS)
+        yield f"| {name} (only written) | " + " | ".join(words) + " |"
     yield ""
 
 
@@ -49,6 +51,8 @@ def _access(resource: Resource, name: str, view: Role) -> str:
         words.append("read" if resource.rule.mask(name, view) is None else "mask")
     if view in column.write and (view in resource.rule.inserts or resource.rule.writable.__name__ != "nothing"):
         words.append("write")
+    elif name in resource.rule.joining and view in resource.rule.inserts:
+        words.append("new")
     return ", ".join(words)
 
 

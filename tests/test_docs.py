@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from app.accounts.events import Kind
+from app.accounts.wire.refused import refused_calls
+from app.accounts.wire.routes import CALLS, OPEN
+from app.http.armour import ConnectionLimits
 from app.query.operators import OPERATORS
 from app.resources import CATALOG
-from app.settings import Limits
+from app.settings import Limits, RateLimits
 from tests import rules_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +32,35 @@ def test_every_limit_is_documented_with_its_default() -> None:
     table = dict(re.findall(r"^\| ([a-z_]+) \| ([0-9.]+) \|", PAGES["operating.md"], re.MULTILINE))
     limits = {field.name: float(field.default) for field in dataclasses.fields(Limits)}  # type: ignore[arg-type]  # all have one
     assert {name: float(value) for name, value in table.items()} == limits
+
+
+def test_every_rate_and_limit_of_connections_is_documented_with_its_default() -> None:
+    table = dict(re.findall(r"^\| ([a-z_]+) \| ([0-9.]+) \|", PAGES["security.md"], re.MULTILINE))
+    known = {f.name: f.default for limits in (RateLimits, ConnectionLimits) for f in dataclasses.fields(limits)}
+    counted = {name: float(value) for name, value in known.items() if isinstance(value, int | float)}
+    assert {name: float(value) for name, value in table.items()} == counted
+
+
+def test_every_call_of_the_account_api_is_documented() -> None:
+    page = PAGES["accounts.md"]
+    for path, handlers in {**CALLS, **OPEN}.items():
+        for method in handlers:
+            assert re.search(rf"{method}[^|\n]*{re.escape(path)}(?![\w/])", page), f"{method} {path}"
+    for path in refused_calls():
+        assert path.endswith("{rest:path}") or path in page, path
+
+
+def test_every_code_of_the_account_api_is_documented() -> None:
+    folder = ROOT / "app" / "accounts"
+    source = "\n".join(path.read_text() for path in [*(folder / "wire").glob("*.py"), folder / "sessions.py"])
+    codes = set(re.findall(r"(?:Refusal|Refused)\(\s*(?:\d{3}, )?\"([a-z_]+)\"", source))
+    assert {"invalid_credentials", "refresh_token_already_used", "otp_expired"} <= codes
+    assert {code for code in codes if f"`{code}`" not in PAGES["accounts.md"]} == set()
+
+
+def test_every_kind_of_event_is_documented() -> None:
+    for kind in Kind:
+        assert f"| {kind.value} |" in PAGES["security.md"]
 
 
 def test_every_operator_is_documented() -> None:

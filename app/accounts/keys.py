@@ -1,28 +1,35 @@
 """The two keys of an installation: the publishable one opens nothing, the secret one everything.
 
 They are made at the first start and stand in clear in DATA_DIR/keys.json, readable by its owner alone. A running
-service keeps only their SHA-256 hashes.
+service keeps only their SHA-256 hashes, and notices within seconds that the file was replaced. Refuses a damaged file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import secrets
 import string
-import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from app.accounts.files import replace, write_once
 from app.errors import BadSetting
+
+log = logging.getLogger(__name__)
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM, CHECKSUM = 22, 8  # characters; 22 of base 62 are 131 bits
 FILE = "keys.json"
+FRESH = 5.0  # seconds for which a running service does not look at the file again
+KINDS = ("publishable", "secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +60,62 @@ def load_keys(data_dir: Path) -> Keys:
     path = data_dir / FILE
     try:
         if not path.exists():
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_once(path, Keys(make_key("publishable"), make_key("secret")))
+            write_once(path, _content(Keys(make_key("publishable"), make_key("secret"))))
         return _read(path)
     except OSError as exc:
         raise BadSetting(f"the keys in {path} cannot be read or made: {exc.strerror}") from None
+
+
+def replace_keys(data_dir: Path, keys: Keys) -> None:
+    """Puts these keys in place of those that are there, at once. The file keeps its owner: an operator who is root
+    shall not take it away from the service. Raises BadSetting.
+    """
+    path = data_dir / FILE
+    try:
+        before = path.stat()
+        replace(path, _content(keys))
+        with contextlib.suppress(PermissionError):
+            os.chown(path, before.st_uid, before.st_gid)
+    except OSError as exc:
+        raise BadSetting(f"the keys in {path} cannot be replaced: {exc.strerror}") from None
+
+
+class FirstKeys:
+    """The hashes of both keys, as the file has them. It is looked at when asked, at most every five seconds, and read
+    only when it is another file. One that cannot be read leaves the hashes as they were.
+    """
+
+    def __init__(self, data_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Makes the keys of a first run. Raises BadSetting."""
+        self._data_dir = data_dir
+        self._clock = clock
+        load_keys(data_dir)
+        self._looked = clock()
+        self._stamp = self._stamp_now()  # before the read: a replacement in between is seen at the next look
+        self._hashes = KeyHashes.of(load_keys(data_dir))
+        self._complained = False
+
+    @property
+    def hashes(self) -> KeyHashes:
+        if self._clock() - self._looked >= FRESH:
+            self._looked = self._clock()
+            self._look()
+        return self._hashes
+
+    def _look(self) -> None:
+        try:
+            stamp = self._stamp_now()
+            if stamp != self._stamp:
+                self._hashes, self._stamp = KeyHashes.of(_read(self._data_dir / FILE)), stamp
+            self._complained = False
+        except (OSError, BadSetting) as exc:
+            if not self._complained:
+                log.warning("the keys stay as they were: %s", exc)
+            self._complained = True
+
+    def _stamp_now(self) -> tuple[int, int]:
+        found = (self._data_dir / FILE).stat()
+        return found.st_ino, found.st_mtime_ns
 
 
 def make_key(kind: str) -> str:
@@ -76,6 +134,12 @@ def checksum(head: str) -> str:
     return out
 
 
+def is_complete(key: str, *kinds: str) -> bool:
+    """Whether a text has the form of a key of one of these kinds, and its checksum is right."""
+    head, _, tail = key.rpartition("_")
+    return bool(re.fullmatch(rf"sb_({'|'.join(kinds)})_[0-9A-Za-z]{{{RANDOM}}}", head)) and tail == checksum(head)
+
+
 def hash_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
@@ -85,23 +149,13 @@ def fingerprint(hashed: bytes) -> str:
     return hashed.hex()[:16]
 
 
-def _write_once(path: Path, keys: Keys) -> None:
-    """The file appears complete or not at all, and never in place of another: a hard link refuses an existing name."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}-")  # O_EXCL, mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(vars_of(keys)), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        os.unlink(name)
-
-
 def vars_of(keys: Keys) -> dict[str, str]:
     """Both keys in clear, for printing and for the file."""
     return {"publishable": keys.publishable, "secret": keys.secret}
+
+
+def _content(keys: Keys) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(vars_of(keys)), indent=2) + b"\n"
 
 
 def _read(path: Path) -> Keys:
@@ -109,10 +163,8 @@ def _read(path: Path) -> Keys:
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = {}
-    for kind in ("publishable", "secret"):
-        key = found.get(kind, "")
-        head, _, tail = key.rpartition("_")
-        if not re.fullmatch(rf"sb_{kind}_[0-9A-Za-z]{{{RANDOM}}}", head) or tail != checksum(head):
+    for kind in KINDS:
+        if not is_complete(found.get(kind, ""), kind):
             hint = "put it back from a copy, or remove the file to get new keys"
             raise BadSetting(f"{path} holds no {kind} key that is complete: {hint}")
     return Keys(found["publishable"], found["secret"])

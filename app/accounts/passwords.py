@@ -1,29 +1,40 @@
 """Passwords: which are accepted, and their argon2id hashes. No password ever stands in a message, a log or a revision.
 
-Hashing takes some 25 ms of a core and 19 MiB: at most two at a time, in threads, so that loop and memory stay free.
+Hashing takes some 25 ms of a core and 19 MiB: at most two at a time, in threads, so that loop and memory stay free, and
+never inside a unit of work. Who comes when `WAITING` others wait already is told to come again.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hmac
 import unicodedata
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from app.data.rules import ADMINS, Owned, Pairs, Principal, Rule
-from app.data.session import AppSession
-from app.errors import BadValue
+from app.errors import BadValue, BroadsheetError
+from app.models import UserRole
+
+T = TypeVar("T")
 
 SHORTEST, LONGEST = 8, 72  # bytes after NFKC
+# Characters that are looked at: NFKC makes one of four at most, and takes minutes for a million marks on one letter.
+MOST_NEW, MOST_TRIED = 4 * LONGEST, 1024
 HASHES_AT_ONCE = 2
+WAITING = 64  # callers in line: 0.8 s of work for two threads
+MOST_MEMORY, MOST_PASSES, MOST_LANES = 128 * 1024, 10, 8  # KiB; what a hash that is brought along may cost to check
 
 # OWASP's second choice of parameters for argon2id: 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _LIMITER: RunVar[CapacityLimiter] = RunVar("password_limiter")  # one for each event loop
+
+# Of nobody's password: checked where there is no account, so that both answers take the same time.
+DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$YnJvYWRzaGVldGR1bW15IQ$4Ck9q6wQ2dVf3r0R9S7uX1mJc8bN5tLzYhP2aE6gWkU"
 
 # The most used ones of at least eight characters; the shorter ones are refused for their length.
 _COMMON = """
@@ -37,10 +48,38 @@ computer internet michelle jennifer jordan23 liverpool chocolate butterfly broad
 COMMON = frozenset(_COMMON.split())
 
 
-def clean_password(text: object) -> str:
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """A password that was accepted and hashed, on its way into a unit of work. Of somebody who registers it brings
+    along the new user's `role`, and whether the address is still to be confirmed.
+    """
+
+    hashed: str = field(repr=False)
+    role: UserRole | None = None
+    unconfirmed: bool = False
+
+
+class WeakPassword(BadValue):
+    """`reason` is `length` or `characters`, as the clients of the account API know them."""
+
+    def __init__(self, message: str, reason: str, hint: str) -> None:
+        super().__init__(message, code="22023", hint=hint)
+        self.reason = reason
+
+
+class Busy(BroadsheetError):
+    """Too many passwords are being checked at this moment."""
+
+    def __init__(self) -> None:
+        super().__init__("too many sign-ins at this moment", code="BRD429", status=429, retry_after=1)
+
+
+def clean_password(text: object, shortest: int = SHORTEST) -> str:
     """The password in its one form (NFKC). Raises BadValue for what is no text, too short, too long or common."""
     if not isinstance(text, str):
-        raise BadValue("a password is a text", code="22023", hint=f"Send {SHORTEST} to {LONGEST} bytes of text.")
+        raise BadValue("a password is a text", code="22023", hint=f"Send {shortest} to {LONGEST} bytes of text.")
+    if len(text) > MOST_NEW:
+        raise _too_long(shortest, f"more than {MOST_NEW} characters")
     password = unicodedata.normalize("NFKC", text)
     try:
         size = len(password.encode())
@@ -48,36 +87,73 @@ def clean_password(text: object) -> str:
         raise BadValue(
             "a password cannot hold lone surrogates", code="22023", hint="Send valid Unicode text."
         ) from None
-    if not SHORTEST <= size <= LONGEST:
-        hint = f"Send {SHORTEST} to {LONGEST} bytes; a letter outside ASCII takes two to four."
-        raise BadValue(f"a password has {SHORTEST} to {LONGEST} bytes, not {size}", code="22023", hint=hint)
+    if size > LONGEST:
+        raise _too_long(shortest, f"{size}")
+    if size < shortest:
+        raise WeakPassword(f"a password has {shortest} to {LONGEST} bytes, not {size}", "length", _sizes(shortest))
     if password.casefold() in COMMON:
-        raise BadValue("this password is one of the most common", code="22023", hint="Send one that is hard to guess.")
+        raise WeakPassword("this password is one of the most common", "characters", "Send one that is hard to guess.")
     return password
 
 
-async def hash_password(text: str) -> str:
-    """The argon2id hash of an acceptable password. Raises BadValue."""
-    return await to_thread.run_sync(_HASHER.hash, clean_password(text), limiter=_limiter())
+def _too_long(shortest: int, size: str) -> BadValue:
+    """Strong, but more than can be kept."""
+    return BadValue(f"a password has {shortest} to {LONGEST} bytes, not {size}", code="22023", hint=_sizes(shortest))
 
 
-async def verify(text: str, hashed: str) -> bool:
-    """Whether this is the password of the hash; False for a hash that cannot be read."""
-    return await to_thread.run_sync(_verify, unicodedata.normalize("NFKC", text), hashed, limiter=_limiter())
+def _sizes(shortest: int) -> str:
+    return f"Send {shortest} to {LONGEST} bytes; a letter outside ASCII takes two to four."
 
 
-def with_password(rule: Rule) -> Rule:
-    """A rule of users with the write-only field `password`, kept as a hash in the one-to-one table of credentials."""
+async def hash_password(text: object, shortest: int = SHORTEST) -> NewPassword:
+    """Raises BadValue for a password that is not acceptable, Busy."""
+    return NewPassword(await _in_thread(_HASHER.hash, clean_password(text, shortest)))
 
-    async def resolve(session: AppSession, pairs: Pairs, who: Principal, now: datetime) -> None:
-        await rule.resolve(session, pairs, who, now)
-        for _, values in pairs:
-            if "password" in values:
-                hashed = await hash_password(values["password"])
-                values["password"] = {"hashed_password": hashed, "changed_at": now}
 
-    extra = {**rule.extra, "password": (Owned("credentials"), ADMINS)}
-    return dataclasses.replace(rule, extra=extra, resolve=resolve)
+async def verify(text: str, hashed: str | None) -> bool:
+    """Whether this is the password of the hash; False for none and for one that cannot be read, after the same time.
+    Raises Busy.
+    """
+    known = hashed if len(text) <= MOST_TRIED else None
+    password = unicodedata.normalize("NFKC", text[:MOST_TRIED])
+    same = await _in_thread(_verify, password, DUMMY if known is None else known)
+    return same and known is not None
+
+
+async def rehashed(text: str) -> str:
+    """The hash of a password that is known to be right. Raises Busy."""
+    return await _in_thread(_HASHER.hash, unicodedata.normalize("NFKC", text))
+
+
+def needs_rehash(hashed: str) -> bool:
+    """Whether it was made with other parameters than ours are now."""
+    return _HASHER.check_needs_rehash(hashed)
+
+
+def accept_hash(hashed: object) -> NewPassword:
+    """A hash that was made elsewhere. Raises BadValue for any but argon2id, and for one that takes long to check."""
+    hint = "Send an argon2id hash, or the password itself."
+    try:
+        found = extract_parameters(hashed) if isinstance(hashed, str) and len(hashed) <= 255 else None
+    except InvalidHashError:
+        found = None
+    if found is None or found.type is not Type.ID or not isinstance(hashed, str):
+        raise BadValue("the hash of a password must be one of argon2id", code="22023", hint=hint)
+    if found.memory_cost > MOST_MEMORY or found.time_cost > MOST_PASSES or found.parallelism > MOST_LANES:
+        raise BadValue("this hash would take too long to check", code="22023", hint=hint)
+    return NewPassword(hashed)
+
+
+def same_text(one: str, other: str) -> bool:
+    """Compares secrets in a time that does not depend on where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
+    limiter = _limiter()
+    if limiter.statistics().tasks_waiting >= WAITING:
+        raise Busy
+    return await to_thread.run_sync(work, *arguments, limiter=limiter)
 
 
 def _verify(text: str, hashed: str) -> bool:

@@ -8,6 +8,7 @@ import getpass
 import sys
 from typing import Any
 
+from app.accounts.passwords import hash_password
 from app.data.database import Database
 from app.data.rules import SYSTEM, Values
 from app.errors import BadSetting
@@ -52,6 +53,7 @@ def read_password() -> str:
 
 
 async def _create(settings: Settings, values: Values) -> Values:
+    values["password"] = await hash_password(values["password"], settings.accounts.password_bytes)
     async with Database(settings.url, CATALOG, pooler=settings.pooler, migrate_url=settings.migrate_url) as database:
         await database.migrate()
         async with database.writing(SYSTEM) as session:

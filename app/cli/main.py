@@ -22,6 +22,7 @@ COMMANDS = {
     "create-admin": "app.cli.create_admin",
     "import": "app.cli.importing",
     "demo": "app.cli.demo",
+    "doctor": "app.cli.doctor",
 }
 
 
@@ -68,7 +69,8 @@ def _modules(words: Sequence[str]) -> Iterable[str]:
 
 
 def _refuse(message: str, code: int) -> int:
-    print(f"broadsheet: {' '.join(message.split())}", file=sys.stderr)
+    for line in filter(None, map(str.strip, message.splitlines())):
+        print(f"broadsheet: {line}", file=sys.stderr)
     return code
 
 

@@ -1,7 +1,7 @@
-"""`broadsheet serve`: migrate, make the keys of a first start, serve until Ctrl-C or SIGTERM.
+"""`broadsheet serve`: check, migrate, make the keys of a first start, serve until Ctrl-C or SIGTERM.
 
-Settings come from BROADSHEET_* variables. The port is taken before anything else is done, so that a second server on
-the same port changes nothing.
+Settings come from BROADSHEET_* variables. The port is taken before anything is made, so that a second server on the
+same port changes nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from sqlalchemy import URL
 
 from app import __version__, logs
 from app.accounts.keys import load_keys
+from app.cli.checkup.examine import examine_database, examine_settings, refuse, warn
+from app.cli.checkup.finding import Finding
 from app.data import engines
 from app.errors import BadSetting
 from app.http.app import create_app, open_database
+from app.http.armour import LOOPBACK, ConnectionLimits, Guard
+from app.http.protocol import Connection
 from app.settings import Settings
 
-GRACE = 25  # seconds that running requests have to end; more than any of them may take, less than a supervisor waits
+GRACE = 40  # seconds that running requests have to end; more than any of them may take, less than a supervisor waits
+PATIENCE = 0.9  # of the grace, until even those are sent away whose requests run still
 BACKLOG = 2048
 
 
@@ -40,12 +45,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     # Both signals end in KeyboardInterrupt: during the start at once, later when the server, which takes the signals
     # over while it runs, has closed everything and hands them back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    findings = examine_settings(settings)
+    refuse(findings, settings)
     with contextlib.closing(listen(settings.host, settings.port)) as sock, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_migrate(settings))
+        asyncio.run(_prepare(settings, findings))
         keys = load_keys(settings.data_dir)
         app = create_app(settings)
         config = uvicorn.Config(
             app,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -54,21 +62,35 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             lifespan="on",
             timeout_graceful_shutdown=GRACE,
         )
-        Server(config, lambda: print(greeting(settings, keys.publishable), flush=True)).run(sockets=[sock])
+        limits = ConnectionLimits(uncounted=(*LOOPBACK, *settings.trusted_proxies))
+        Server(config, lambda: print(greeting(settings, keys.publishable), flush=True), limits).run(sockets=[sock])
     return 0
 
 
 class Server(uvicorn.Server):
-    """Says when it really accepts connections."""
+    """Says when it really accepts connections, and guards those of `Connection`."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None], limits: ConnectionLimits | None = None
+    ) -> None:
         super().__init__(config)
         self.announce = announce
+        self.server_state = self.guard = Guard(limits or ConnectionLimits())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self.guard.start()
             self.announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Those who still wait shortly before the end of the grace are told so; then uvicorn cancels their requests."""
+        grace = self.config.timeout_graceful_shutdown or GRACE
+        last = asyncio.get_running_loop().call_later(grace * PATIENCE, self.guard.give_up)
+        self.guard.stopping = True
+        await super().shutdown(sockets)
+        last.cancel()
+        self.guard.stop()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -121,6 +143,12 @@ def place_of(settings: Settings) -> str:
     return bare.render_as_string()
 
 
-async def _migrate(settings: Settings) -> None:
+async def _prepare(settings: Settings, findings: list[Finding]) -> None:
+    """The rest of the check-up, as far as it is cheap, and the newest schema. Raises BadSetting for what production
+    refuses.
+    """
     async with open_database(settings) as database:
+        findings = [*findings, *await examine_database(database, settings, GRACE, migrates=True)]
+        refuse(findings, settings)
+        warn(findings)
         await database.migrate()

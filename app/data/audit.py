@@ -195,11 +195,11 @@ def default_of(resource: Resource, name: str) -> Any:
     return default.arg(None) if default.is_callable else default.arg  # type: ignore[attr-defined]  # scalar or callable
 
 
-def refuse_fields(resource: Resource, names: Mapping[str, Any], unit: Unit) -> None:
+def refuse_fields(resource: Resource, names: Mapping[str, Any], unit: Unit, *, new: bool = False) -> None:
     """Refuses columns that the caller may not write. The system writes all but guarded ones. Raises Forbidden."""
     if unit.who.role is Role.SYSTEM:
         return
-    if wrong := sorted(set(names) - resource.rule.writes(unit.who.view)):
+    if wrong := sorted(set(names) - resource.rule.writes(unit.who.view, new=new)):
         raise Forbidden(f"permission denied for column {wrong[0]} of table {resource.name}")
 
 

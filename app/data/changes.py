@@ -69,7 +69,8 @@ def apply(found: list[Change], unit: Unit, session: AppSession) -> None:
     for change in found:
         if change.old is None and unit.who.view not in change.resource.rule.inserts:
             raise audit.denied(change.resource)
-        audit.refuse_fields(change.resource, dict.fromkeys([*change.values, *change.extras]), unit)
+        fields = dict.fromkeys([*change.values, *change.extras])
+        audit.refuse_fields(change.resource, fields, unit, new=change.old is None)
         change.values = dict(change.resource.rule.prepare(change.old, change.values, unit.who, unit.now))
     for group in _by_resource(found):
         _resolve(group, unit, session)

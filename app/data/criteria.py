@@ -22,6 +22,7 @@ from app.data.audit import Unit
 from app.data.base import Base
 from app.data.catalog import Catalog
 from app.data.rules import Role, Scope
+from app.data.scopes import may_read, require_read
 from app.errors import Forbidden
 
 # Marks a CASE that masks a column already, so that the check of columns does not look inside.
@@ -57,11 +58,26 @@ class Sight:
                 yield mapper.class_, test
 
     def criterion(self, model: type[Base], *, include_deleted: bool) -> ColumnElement[bool] | None:
-        """Soft delete and the rule's row test as one expression, or None where every row is seen."""
+        """Soft delete and the rule's row test as one expression, or None where every row is seen. No row is, of a table
+        outside of the caller's scopes.
+        """
         if not self.catalog.exposes(model):
             return None if self.unit.who.role is Role.SYSTEM else false()
+        if not may_read(self.unit.who, self.catalog.of(model).name):
+            return false()
         tests = self.catalog.of(model).conditions(model, self.scope, deleted=include_deleted)
         return and_(*tests) if tests else None
+
+    def check_scopes(self, statement: ExternallyTraversible) -> None:
+        """Refuses a statement that names a mapped class outside of the caller's scopes; one that comes to it by a
+        relation alone finds it empty. Raises Forbidden.
+        """
+        if self.unit.who.scopes is None:
+            return
+        for element in visitors.iterate(statement):
+            entity = getattr(element, "_annotations", {}).get("parententity")
+            if entity is not None:
+                require_read(self.unit.who, entity.mapper.local_table.name)
 
     def mask(self, values: Mapping[str, Any], model: type[Any]) -> list[str]:
         """The masked columns that must read as None in an entity or row with these values.

@@ -297,13 +297,13 @@ class Database:
     async def ready(self) -> bool:
         """Whether the database answers, takes writes, and has the newest schema."""
         try:
-            return await self._revision() == newest_revision() and await self._is_writable()
+            return await self.revision() == newest_revision() and await self._is_writable()
         except (BroadsheetError, DBAPIError):
             return False
 
     async def migrate(self, target: str = "head") -> None:
         """Upgrade, or downgrade to an older revision, `base` or `-n`. One small read where there is nothing to do."""
-        if target == "head" and await self._revision() == newest_revision():
+        if target == "head" and await self.revision() == newest_revision():
             return
         # a server whose schema is up to date never needs Alembic, nor the time and memory that its import takes
         from app.data import migrating  # noqa: PLC0415
@@ -317,7 +317,7 @@ class Database:
 
         return migrating.sql(self.url, target)
 
-    async def _revision(self) -> str | None:
+    async def revision(self) -> str | None:
         """What the database says of itself, None for an empty one."""
         with self._translated():
             async with self.lanes.session() as connection:

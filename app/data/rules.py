@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, bindparam, literal
 
@@ -45,11 +46,15 @@ NOBODY: frozenset[Role] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `user_id` is set for users, `key_id` (a fingerprint, not the key) for keys; both go into revisions."""
+    """Who asks. `user_id` is set for users, `key_id` (a fingerprint, not the key) for keys; both go into revisions.
+    `scopes` narrow what the rules allow (`data/scopes.py`; None: not at all), `session` is the sign-in of a token.
+    """
 
     role: Role
     user_id: int | None = None
     key_id: str | None = None
+    scopes: frozenset[str] | None = None
+    session: UUID | None = None
 
     @property
     def view(self) -> Role:
@@ -154,7 +159,10 @@ class Rule:
     `columns` names every mapped column; `extra` the write-only fields of a payload and who may send them. `visible`
     limits rows for reading, `writable` the rows that a caller may change, `admits` the rows as they will be; `owned`
     says whose soft-deleted rows a caller may ask for. `inserts` and `removes` are the views that may add and remove
-    rows at all.
+    rows at all; `joining` names fields that everybody may give to a new row, besides those that they write.
+
+    `noted` names the rows whose reading by a person with the admin's view is recorded: those that only this view shows.
+    A row for which it says NULL is one of them. The key of such a table is one column.
 
     `prepare(old, values, who, now)` is pure: it normalises, defaults and refuses one row (`old` is None for a new
     one, `values` only what was given). `resolve(session, pairs, who, now)` runs after it, over all rows of a write at
@@ -162,7 +170,8 @@ class Rule:
     `resolve` gives a new row which lacks them.
 
     `cascades` names to-many relations whose rows are soft-deleted, restored and purged with this one; `touches`
-    many-to-many relations whose far rows count as changed when this row is removed. `keeps` names relations whose
+    many-to-many relations whose far rows count as changed when this row is removed; `drops` one-to-many relations whose
+    rows are deleted for good when it is removed. `keeps` names relations whose
     rows outlive a purge: then `retire(old)` gives the values that anonymise the row instead. `guarded` columns change
     only through actions and take no part in versions. `maps_columns` names a JSON column that maps column names of
     the table named by another column: readers see only their own columns. `search` names the field
@@ -174,8 +183,10 @@ class Rule:
     visible: Test = everything
     writable: Test = nothing
     owned: Test = nothing
+    noted: Test | None = None
     admits: Callable[[Principal, Row], bool] = lambda who, row: who.view is Role.ADMIN
     inserts: frozenset[Role] = NOBODY
+    joining: frozenset[str] = frozenset()
     removes: frozenset[Role] = NOBODY
     prepare: Prepare = as_given
     resolve: Resolve = nothing_to_resolve
@@ -183,6 +194,7 @@ class Rule:
     may_remove: Callable[[Row], None] = lambda old: None
     cascades: tuple[str, ...] = ()
     touches: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     retire: Callable[[Row], Values] | None = None
     revised: bool = False
@@ -194,10 +206,11 @@ class Rule:
         """Column names that exist for this view, in the model's order."""
         return tuple(name for name, column in self.columns.items() if view in column.read)
 
-    def writes(self, view: Role) -> frozenset[str]:
-        """Payload fields that this view may send."""
+    def writes(self, view: Role, *, new: bool = False) -> frozenset[str]:
+        """Payload fields that this view may send, for a `new` row or for one that is there."""
         fields = {name for name, column in self.columns.items() if view in column.write}
-        return frozenset(fields | {name for name, (_, roles) in self.extra.items() if view in roles})
+        fields |= {name for name, (_, roles) in self.extra.items() if view in roles}
+        return frozenset(fields | self.joining) if new and view in self.inserts else frozenset(fields)
 
     def mask(self, name: str, view: Role) -> Test | None:
         """The row test under which this view sees the column's value, or None where it always does."""

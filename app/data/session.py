@@ -32,6 +32,7 @@ from app.data.base import Base
 from app.data.catalog import Catalog, Resource
 from app.data.criteria import E, Sight
 from app.data.rules import Links, Role
+from app.data.scopes import require_write
 from app.data.steps import Steps
 from app.errors import Internal
 
@@ -158,6 +159,7 @@ def _see(state: ORMExecuteState) -> None:
 
 def _add_rules(state: ORMExecuteState, session: RuledSession) -> None:
     statement: Any = state.statement
+    session.sight.check_scopes(statement)
     if state.is_column_load:
         # A refresh ignores loader criteria, and would show what a row that has become hidden holds now.
         test = session.sight.criterion(state.bind_mapper.class_, include_deleted=True) if state.bind_mapper else None
@@ -172,7 +174,8 @@ def _add_rules(state: ORMExecuteState, session: RuledSession) -> None:
 def _refuse_hidden_entities(statement: Any) -> None:
     """To SQLAlchemy such a select is none of the ORM's: loader criteria would not reach it."""
     for element in visitors.iterate(statement):
-        if "parententity" in getattr(element, "_annotations", {}):
+        within = getattr(element, "_propagate_attrs", {}).get("compile_state_plugin") == "orm"
+        if within or "parententity" in getattr(element, "_annotations", {}):
             hint = "Select a mapped class or its column, or name the class in select_from()."
             raise Internal(
                 "no rules can be added to this select: it names mapped classes only inside expressions", hint=hint
@@ -210,6 +213,8 @@ def _check(session: Session, context: UOWTransaction, instances: Any) -> None:
     found = changes.collect(session, session.catalog, session.unit)
     if session.read_only and (found or session.new):
         raise faults.read_only()
+    for change in found:
+        require_write(session.unit.who, change.resource.name)
     owner = async_session(session)
     assert isinstance(owner, AppSession)
     changes.apply(found, session.unit, owner)

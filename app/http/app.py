@@ -8,26 +8,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.accounts.authenticate import key_authenticator
-from app.accounts.keys import load_keys
+from app.accounts import events
+from app.accounts.service import Accounts
+from app.accounts.wire.described import account_description
+from app.accounts.wire.routes import account_routes
 from app.actions import ACTIONS
 from app.data.catalog import Catalog
 from app.data.database import Database
+from app.data.rates import MemoryStorage, Rates
 from app.errors import BroadsheetError
 from app.http.about import about_routes
 from app.http.allowance import Allowance
 from app.http.batch import batch_routes
-from app.http.context import Authenticate, Service, State
+from app.http.context import Authenticate, BeforeWrite, Confirm, RecordReads, Service, State
 from app.http.metrics import Metrics
-from app.http.middleware import FaultBarrier, RequestLog
+from app.http.middleware import FaultBarrier, HostCheck, RequestLog
+from app.http.openapi.columns import Schema
 from app.http.openapi.routes import openapi_routes
+from app.http.rating import RequestRates
 from app.http.response import render_http, render_refusal
 from app.http.routes import resource_routes
 from app.http.rpc import rpc_routes
@@ -42,6 +49,7 @@ METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "HEAD")
 EXPOSED = (  # what a browser lets a page of another origin read
     *("Content-Encoding", "Content-Location", "Content-Range", "Content-Type", "Date", "Location", "Range-Unit"),
     *("ETag", "Link", "Preference-Applied", "Proxy-Status", "Retry-After", "Server-Timing", "X-Request-Id"),
+    *("RateLimit", "RateLimit-Policy", "X-Supabase-Api-Version", "X-Total-Count", "X-Sb-Error-Code"),
 )
 PREFLIGHT = 86400  # seconds that a browser may remember what is allowed
 
@@ -53,23 +61,29 @@ def create_app(
     actions: Actions | None = None,
     authenticate: Authenticate | None = None,
     routes: Sequence[BaseRoute] = (),
+    described: Sequence[Schema] = (),
     database: Database | None = None,
 ) -> Starlette:
     """`actions` are what `/rpc` serves: ours for our catalog, for another none unless given. `routes` come before those
-    of the resources. A `database` that is given must be open, and stays so; else the application opens and closes its
-    own. Raises BadSetting where the keys cannot be read.
+    of the resources, and `described` are parts of an OpenAPI document that describe them. A `database` that is given
+    must be open, and stays so; else the application opens and closes its own. Callers are known by our accounts, unless
+    `authenticate` is given; the account API is there for our catalog. Raises BadSetting where the keys or the secret
+    cannot be read.
     """
-    if authenticate is None:
-        authenticate = key_authenticator(load_keys(settings.data_dir), require_key=settings.require_key)
+    accounts = Accounts(settings) if authenticate is None else None
     if actions is None:
         actions = ACTIONS if catalog is CATALOG else {}
+    if accounts is not None and catalog is CATALOG:
+        routes = [*account_routes(accounts), *routes]
+        described = [account_description(key_needed=settings.require_key), *described]
     metrics = Metrics()
-    lifespan = _Lifespan(settings, catalog, authenticate, metrics, database)
+    hooks = _hooks(settings, accounts, authenticate)
     own = [route for surface in SURFACES for route in surface_routes(surface, actions)]
     app = Starlette(
-        routes=[*about_routes(metrics), *openapi_routes(catalog, settings, actions), *routes, *own],
-        lifespan=lifespan,
+        routes=[*about_routes(metrics), *openapi_routes(catalog, settings, actions, described), *routes, *own],
+        lifespan=_Lifespan(settings, catalog, hooks, metrics, database),
         middleware=[
+            *_proxies(settings),
             Middleware(RequestLog, metrics=metrics, timing=settings.server_timing),
             Middleware(
                 CORSMiddleware,
@@ -80,6 +94,7 @@ def create_app(
                 expose_headers=EXPOSED,
                 max_age=PREFLIGHT,
             ),
+            Middleware(HostCheck, allowed=settings.allowed_hosts),
             Middleware(FaultBarrier),
         ],
         exception_handlers={BroadsheetError: render_refusal, HTTPException: render_http},
@@ -93,6 +108,38 @@ def surface_routes(surface: Surface, actions: Actions) -> list[Route]:
     return [*batch_routes(surface), *rpc_routes(actions, surface), *resource_routes(surface)]
 
 
+def _proxies(settings: Settings) -> list[Middleware]:
+    """Believes the forwarded headers of the proxies that are named, and of nobody else."""
+    if not settings.trusted_proxies:
+        return []
+    return [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))]
+
+
+class _Hooks(TypedDict):
+    """What a Service asks of those who know the callers."""
+
+    authenticate: Authenticate
+    confirm: Confirm | None
+    before_write: BeforeWrite | None
+    record_reads: RecordReads
+    rates: RequestRates
+
+
+def _hooks(settings: Settings, accounts: Accounts | None, authenticate: Authenticate | None) -> _Hooks:
+    found = authenticate if accounts is None else accounts.authenticate
+    assert found is not None
+    rates = settings.accounts.rates
+    # behind a proxy that nobody named every caller is a loopback peer; alone on a machine the operator is
+    counts = settings.production or bool(settings.trusted_proxies)
+    return _Hooks(
+        authenticate=found,
+        confirm=None if accounts is None else accounts.confirm,
+        before_write=None if accounts is None else accounts.before_write,
+        record_reads=events.record_foreign_rows,
+        rates=RequestRates(Rates(MemoryStorage()), rates.anonymous, rates.signed_in, count_loopback=counts),
+    )
+
+
 class _Lifespan:
     """Opens the database when the server starts, closes it when it stops, and hands it to every request."""
 
@@ -100,13 +147,13 @@ class _Lifespan:
         self,
         settings: Settings,
         catalog: Catalog,
-        authenticate: Authenticate,
+        hooks: _Hooks,
         metrics: Metrics,
         database: Database | None,
     ) -> None:
         self.settings = settings
         self.catalog = catalog
-        self.authenticate = authenticate
+        self.hooks = hooks
         self.metrics = metrics
         self.database = database
 
@@ -124,9 +171,9 @@ class _Lifespan:
                     self.catalog,
                     database,
                     Compiler(self.catalog, database.dialect, limits),
-                    self.authenticate,
                     plans=Lru(limits.shapes),
                     allowance=Allowance(limits.new_shapes, limits.shapes),
+                    **self.hooks,
                 )
             )
 

@@ -11,6 +11,7 @@ batch's; requests carry no keys of their own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,14 +22,16 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Message
 
+from app.data.scopes import unscoped
 from app.data.session import AppSession
 from app.errors import BadBody, BadQuery, BroadsheetError, TooLarge
-from app.http.body import JSON, checked, content_type, read_body
+from app.http.body import JSON, content_type, read_body
 from app.http.context import Call, State
 from app.http.preferences import prefer_of
 from app.http.response import allowed, answer, encoded
 from app.http.routes import Endpoint
 from app.http.surfaces import Surface
+from app.query.jsontext import checked
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 READS = ("GET", "HEAD")
@@ -60,6 +63,7 @@ async def run_batch(call: Call) -> Response:
     prefer = prefer_of(call.headers)
     prefer.check()
     may_undo = call.service.settings.allow_rollback
+    inside = replace(call, who=unscoped(call.who))  # each request is held to the scopes by itself
     place: int | None = None
 
     async def work(session: AppSession) -> bytes:
@@ -77,10 +81,9 @@ async def run_batch(call: Call) -> Response:
 
     try:
         if all(single.method.upper() in READS for single in requests):
-            async with call.service.database.reading(call.who) as session:
-                body = await work(session)
+            body = await inside.look(work)
         else:
-            body = await call.transact(work, keep=not (may_undo and prefer.tx == "rollback"))
+            body = await inside.transact(work, keep=not (may_undo and prefer.tx == "rollback"))
     except BroadsheetError as exc:
         if place is not None:
             exc.message = f"requests[{place}]: {exc.message}"

@@ -43,6 +43,7 @@ async def change_matching(call: Call) -> Response:
     versions = versions_of(call, resource)
     if values:
         _refuse_everything(write)
+    await call.prepare(resource, [values])
 
     async def work(session: AppSession) -> tuple[int, bytes]:
         olds = await _locked(session, write, versions) if values else []

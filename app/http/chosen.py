@@ -14,7 +14,7 @@ from app.data.steps import Steps
 from app.http.context import Call
 from app.http.plans import caller, with_keys
 from app.query.plan import ReadPlan
-from app.query.planner import plan_keyed, plan_read
+from app.query.planner import plan_keyed, plan_read, require_embeds
 from app.query.reader import Result, read, read_keyed, read_page
 from app.query.syntax import Embed, Field, Filter, Query, SelectItem
 
@@ -33,11 +33,14 @@ class Chosen:
 
 
 def chosen_plan(call: Call, resource: Resource, query: Query) -> Chosen:
-    """Raises BadQuery for names, BRD429 where the caller asks for too many new shapes."""
+    """Raises BadQuery for names, Forbidden for embeds outside of the caller's scopes (the rows themselves are the
+    function's), BRD429 where the caller asks for too many new shapes.
+    """
     catalog, limits, view = call.service.catalog, call.limits, call.who.view
     page = call.surface.page(call.who, limits)
     among = replace(query, conditions=(((), Filter(resource.key[0], "in", ())), *query.conditions))
     shown = plan_read(catalog, resource, among, view, limits, page)
+    require_embeds(call.who, catalog, shown.node)
     offset, limit = shown.value(shown.node.offset) or 0, shown.value(shown.node.limit)
     kept = None
     whole = () in query.orders or shown.node.grouped
@@ -57,7 +60,7 @@ def read_chosen(call: Call, chosen: Chosen, keys: Sequence[Any], now: datetime, 
     if chosen.whole:
         return (yield from read_page(compiler, with_keys(chosen.shown, list(keys)), who, now, count=count))
     if chosen.kept is not None:
-        documents = yield from read(compiler, with_keys(chosen.kept, list(keys)), who, now)
+        documents = yield from read(compiler, with_keys(chosen.kept, list(keys)), who, now, shown=False)
         passing = {getattr(document, document.__struct_fields__[0]) for document in documents}
         keys = [key for key in keys if key in passing]
     page = keys[chosen.offset : chosen.offset + chosen.limit]

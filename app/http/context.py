@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.data.catalog import Catalog
+from app.data.catalog import Catalog, Resource
 from app.data.database import Database
-from app.data.rules import Principal
+from app.data.rules import Principal, Values
 from app.data.session import AppSession
 from app.data.steps import Steps
 from app.http.allowance import Allowance
+from app.http.rating import RequestRates
 from app.http.surfaces import Surface
 from app.query.compiler import Compiler
 from app.query.driver import Lru
+from app.query.reader import Noted, Noting
 from app.settings import Limits, Settings
 
 T = TypeVar("T")
 
 Authenticate = Callable[[Headers, Database], Awaitable[Principal]]
 Work = Callable[[AppSession], Awaitable[T]]
+Confirm = Callable[[AppSession], Awaitable[None]]
+RecordReads = Callable[[AppSession, Mapping[str, Noted]], Awaitable[None]]
+
+
+class BeforeWrite(Protocol):
+    """(resource, rows, who, database) -> the rows, changed in place. `batched`: the unit of work has begun already."""
+
+    async def __call__(
+        self, resource: Resource, rows: list[Values], who: Principal, database: Database, *, new: bool, batched: bool
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """What all requests share. `plans` maps a raw query string and all that its meaning depends on to its plans;
-    `allowance` counts the shapes that callers make anew.
+    `allowance` counts the shapes that callers make anew. `record_reads` writes down, by table, what a person with the
+    admin's view has read and only this view shows. `confirm` looks inside the transaction of a write whether its caller
+    may still act, `before_write` prepares new values before that transaction, and `rates` counts requests.
     """
 
     settings: Settings
@@ -42,6 +56,10 @@ class Service:
     authenticate: Authenticate
     plans: Lru[Any]
     allowance: Allowance
+    record_reads: RecordReads | None = None
+    confirm: Confirm | None = None
+    before_write: BeforeWrite | None = None
+    rates: RequestRates | None = None
 
 
 class State(TypedDict):
@@ -52,7 +70,9 @@ class State(TypedDict):
 
 @dataclass(slots=True)
 class Trace:
-    """One request: its id, who asked, seconds by stage, and the statements of its compiled reads."""
+    """One request: its id, who asked, seconds by stage, the statements of its compiled reads, and what of their rows is
+    to be recorded.
+    """
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)
@@ -60,6 +80,7 @@ class Trace:
     stages: dict[str, float] = field(default_factory=dict)
     statements: int = 0
     role: str | None = None
+    noted: dict[str, Noted] = field(default_factory=dict)
 
     def mark(self, stage: str) -> None:
         """Ends a stage: the time since the last mark belongs to it."""
@@ -68,12 +89,15 @@ class Trace:
         self.last = now
 
     def counted(self, steps: Steps[T]) -> Steps[T]:
-        """The same steps; their statements are counted here."""
+        """The same steps; their statements are counted here, and the rows that are to be recorded noted."""
         try:
             statement = next(steps)
             while True:
                 self.statements += 1
-                statement = steps.send((yield statement))
+                rows = yield statement
+                if isinstance(statement, Noting):
+                    statement.collect(rows, self.noted)
+                statement = steps.send(rows)
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -121,14 +145,39 @@ class Call:
     def now(self) -> datetime:
         return self.service.database.clock() if self.unit is None else self.unit.unit.now
 
+    # What is read here is recorded before it is answered: in the unit of work that read it, if that can write and is
+    # kept, else in one of its own. A batch records once, at its end.
+
     async def read(self, steps: Callable[[], Steps[T]]) -> T:
         """Runs compiled reads: on a reader lane, or in the unit of work."""
+
+        def counted() -> Steps[T]:
+            self.trace.noted.clear()  # what the first attempt saw
+            return self.trace.counted(steps())
+
         if self.unit is None:
-            found = await self.service.database.read(self.who, lambda: self.trace.counted(steps()))
+            found = await self.service.database.read(self.who, counted)
+            await self._record_alone()
         else:
             found = await self.unit.run(self.trace.counted(steps()))
         self.trace.mark("database")
         return found
+
+    async def look(self, work: Work[T]) -> T:
+        """Runs work in a session that cannot write, or in the batch's unit of work."""
+        if self.unit is not None:
+            return await work(self.unit)
+        async with self.service.database.reading(self.who) as session:
+            found = await work(session)
+        await self._record_alone()
+        self.trace.mark("database")
+        return found
+
+    async def prepare(self, resource: Resource, rows: list[Values], *, new: bool = False) -> None:
+        """What new values need before the unit of work begins: it may take long, and changes them in place."""
+        if self.service.before_write is not None:
+            database, batched = self.service.database, self.unit is not None
+            await self.service.before_write(resource, rows, self.who, database, new=new, batched=batched)
 
     async def transact(self, work: Work[T], *, keep: bool = True) -> T:
         """Runs a whole unit of work, or a part of the batch's. Unless it is to be kept, it is rolled back and its
@@ -139,6 +188,7 @@ class Call:
         try:
             return await self._commit(work, keep=keep)
         except _Undone as undone:
+            await self._record_alone()
             result: T = undone.args[0]
             return result
         finally:
@@ -146,12 +196,25 @@ class Call:
 
     async def _commit(self, work: Work[T], *, keep: bool) -> T:
         async def whole(session: AppSession) -> T:
+            self.trace.noted.clear()
+            if self.service.confirm is not None:
+                await self.service.confirm(session)
             result = await work(session)
             if not keep:
                 raise _Undone(result)
+            await self._record(session)
             return result
 
         return await self.service.database.transact(self.who, whole, request_id=self.trace.request_id)
+
+    async def _record(self, session: AppSession) -> None:
+        record, noted = self.service.record_reads, self.trace.noted
+        if noted and record is not None:
+            await record(session, noted)
+
+    async def _record_alone(self) -> None:
+        if self.trace.noted and self.service.record_reads is not None:
+            await self.service.database.transact(self.who, self._record, request_id=self.trace.request_id)
 
 
 class _Undone(Exception):

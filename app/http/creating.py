@@ -37,6 +37,7 @@ async def create(call: Call) -> Response:
         raise audit.denied(planned.resource)
     write, rows = _rows(call, planned, prefer, payload)
     target = _target(call, planned) if write.keyed else None
+    await call.prepare(write.resource, rows, new=True)
 
     async def work(session: AppSession) -> tuple[Upserted, bytes]:
         made = await _write(session, write, rows, target)
@@ -64,6 +65,7 @@ async def put(call: Call) -> Response:
     write, rows = _rows(call, planned, prefer, first, keyed=True)
     _refuse_other_key(resource, key, rows)
     target = target_of(resource, call.who.view, None)
+    await call.prepare(resource, rows)
 
     async def work(session: AppSession) -> tuple[Upserted, bytes]:
         made = await upsert(session, resource, rows, target, merge=True)
@@ -83,7 +85,8 @@ def _rows(
 ) -> tuple[Write, list[Values]]:
     """Fields that do not exist are refused before preferences and media types, wrong values after them."""
     resolves = prefer.resolution is not None and call.method == "POST"
-    manner = manner_of(planned, prefer, keyed=keyed or resolves, texts=payload.texts)
+    keyed = keyed or resolves
+    manner = manner_of(planned, prefer, keyed=keyed, texts=payload.texts, new=not keyed)
     if fields.names_unknown(planned.resource, call.who.view, payload.rows, manner):
         fields.inserted(planned.resource, call.who.view, payload.rows, manner)
     write = settled(call, planned, prefer, keyed=resolves)

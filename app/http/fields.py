@@ -29,13 +29,15 @@ Given = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How the fields of a row count. Of `columns` only these do, and those that a row lacks are NULL, or with
-    `defaults` their default. `keyed` rows may name their primary key. `texts`: every value is a text, as in CSV.
+    `defaults` their default. `keyed` rows may name their primary key. `texts`: every value is a text, as in CSV. `new`:
+    the rows are none that are there already.
     """
 
     columns: tuple[str, ...] | None = None
     defaults: bool = False
     keyed: bool = False
     texts: bool = False
+    new: bool = False
 
 
 AS_GIVEN = Manner()
@@ -44,7 +46,7 @@ AS_GIVEN = Manner()
 def names_unknown(resource: Resource, view: Role, rows: list[Given], manner: Manner = AS_GIVEN) -> bool:
     """Whether some field is none that the caller may write: PGRST204, which goes before other refusals."""
     names: Iterable[str] = {name for row in rows for name in row} if manner.columns is None else manner.columns
-    return not resource.rule.writes(view).union(resource.key).issuperset(names)
+    return not _writes(resource, view, manner).union(resource.key).issuperset(names)
 
 
 def inserted(resource: Resource, view: Role, rows: list[Given], manner: Manner = AS_GIVEN) -> list[Values]:
@@ -92,7 +94,7 @@ def _null(manner: Manner) -> tuple[str, ...]:
 
 
 def _read(resource: Resource, view: Role, row: Given, manner: Manner) -> tuple[Values, list[BadValue]]:
-    writes = resource.rule.writes(view)
+    writes = _writes(resource, view, manner)
     values: Values = {}
     problems: list[BadValue] = []
     for name in row if manner.columns is None else manner.columns:
@@ -178,7 +180,7 @@ def _missing(resource: Resource, view: Role, given: Iterable[str]) -> list[BadVa
     known = frozenset(given)
     return [
         checks.missing(resource, name)
-        for name in _writable(resource, view)
+        for name in _writable(resource, view, new=True)
         if name not in known
         and name not in resource.rule.fills
         and not resource.columns[name].nullable
@@ -186,8 +188,12 @@ def _missing(resource: Resource, view: Role, given: Iterable[str]) -> list[BadVa
     ]
 
 
-def _writable(resource: Resource, view: Role) -> list[str]:
-    writes = resource.rule.writes(view)
+def _writes(resource: Resource, view: Role, manner: Manner) -> frozenset[str]:
+    return resource.rule.writes(view, new=manner.new)
+
+
+def _writable(resource: Resource, view: Role, *, new: bool = False) -> list[str]:
+    writes = resource.rule.writes(view, new=new)
     return [name for name in resource.columns if name in writes]
 
 

@@ -70,6 +70,7 @@ async def _asked(call: Call) -> tuple[Write, Any, Payload]:
 
 async def _update(write: Write, key: Any, values: Values) -> Response:
     resource, versions = write.resource, versions_of(write.call, write.resource)
+    await write.call.prepare(resource, [values])
 
     async def work(session: AppSession) -> tuple[Values, bytes]:
         olds = await locked(session, resource, [key])

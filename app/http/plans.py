@@ -18,7 +18,9 @@ from sqlalchemy import Integer
 
 from app.data.base import Versioned
 from app.data.catalog import RESERVED, Resource
+from app.data.rates import address_key
 from app.data.rules import Values
+from app.data.scopes import require_read, require_write
 from app.errors import BadQuery, BadValue, NotFound
 from app.http import cursors
 from app.http.context import Call
@@ -26,7 +28,7 @@ from app.http.ranges import Unsatisfiable, Window, narrowed, window_of
 from app.http.request import shown
 from app.query.parser import parse
 from app.query.plan import Cond, Node, ReadPlan
-from app.query.planner import find, plan_keyed, plan_read, plan_rows
+from app.query.planner import find, plan_keyed, plan_read, plan_rows, require_embeds
 from app.query.syntax import Filter, Query
 from app.query.values import ZONE, literal
 from app.query.writer import missing_row
@@ -124,7 +126,9 @@ def _window(call: Call, raw: bytes) -> Window | None:
 
 
 def plan(call: Call, asked: Asked) -> Planned:
-    """Raises NotFound and BadQuery for names, BRD429 where the caller asks for too many new shapes."""
+    """Raises NotFound and BadQuery for names, Forbidden for what is outside of the caller's scopes, BRD429 where the
+    caller asks for too many new shapes.
+    """
     planned = asked.planned
     if planned is None:
         planned = PLANNERS[asked.kind](call, resource_of(call), asked.query)
@@ -133,9 +137,20 @@ def plan(call: Call, asked: Asked) -> Planned:
             planned = _placed(call, asked, planned)
         if len(asked.raw) <= LONGEST_KEY:
             call.service.plans.store(asked.key, planned)
+    if call.who.scopes is not None:
+        _check_scopes(call, asked.kind, planned)
     if asked.cursor is None:
         return planned
     return _behind(call, asked, planned, asked.cursor)
+
+
+def _check_scopes(call: Call, kind: Kind, planned: Planned) -> None:
+    """What a plan is for is known by its kind and the method alone. Raises Forbidden."""
+    if kind is Kind.WRITTEN or (kind is Kind.ITEM and call.method not in ("GET", "HEAD")):
+        require_write(call.who, planned.resource.name)
+    else:
+        require_read(call.who, planned.resource.name)
+    require_embeds(call.who, call.service.catalog, planned.plan.node)
 
 
 def _behind(call: Call, asked: Asked, planned: Planned, cursor: cursors.Cursor) -> Planned:
@@ -160,7 +175,7 @@ def _spend(call: Call, kind: Kind, planned: Planned) -> None:
 
 def caller(call: Call) -> Hashable:
     who, client = call.who, call.request.client
-    return who.user_id or who.key_id or (client.host if client else None)
+    return who.user_id or who.key_id or address_key(client.host if client else None)
 
 
 def _placed(call: Call, asked: Asked, planned: Planned) -> Planned:

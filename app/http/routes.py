@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 from app.data.catalog import Resource
 from app.data.rules import ANONYMOUS, Principal
 from app.data.session import AppSession
+from app.errors import Unauthorized
 from app.http import changing, creating, items, reading
-from app.http.context import Call, State, trace_of
+from app.http.context import Call, Service, State, trace_of
 from app.http.plans import invalid_path, refuse_reserved, resource_of
 from app.http.preferences import zone_of
 from app.http.request import check_url, profile_of
@@ -82,7 +83,18 @@ async def _who(request: Request[State]) -> Principal:
     if request.method == "OPTIONS" and "apikey" not in headers and "authorization" not in headers:
         return ANONYMOUS
     service = request.state["service"]
-    return await service.authenticate(request.headers, service.database)
+    try:
+        who = await service.authenticate(request.headers, service.database)
+    except Unauthorized:
+        await _count(service, request, None)
+        raise
+    await _count(service, request, who)
+    return who
+
+
+async def _count(service: Service, request: Request[State], who: Principal | None) -> None:
+    if service.rates is not None:
+        await service.rates.count(request.scope, who)
 
 
 # ---- OPTIONS --------------------------------------------------------------------------------------------------------

@@ -7,15 +7,16 @@ POST /rpc/search?select=title&limit=5   {"q": "event loop"}
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.data.scopes import require_function, unscoped
 from app.data.session import AppSession
 from app.errors import BadBody, BadQuery, BadValue, BroadsheetError
-from app.http.body import JSON, content_type, decode, payload_of, read_body
+from app.http.body import JSON, content_type, payload_of, read_body
 from app.http.chosen import Chosen, chosen_plan, read_chosen
 from app.http.context import Call
 from app.http.media import Media, media_of, render
@@ -27,6 +28,7 @@ from app.http.surfaces import Surface
 from app.query.encoder import encode
 from app.query.filters import OPERATION
 from app.query.functions import Action, Actions, Returns, action_of, from_body, from_texts
+from app.query.jsontext import decode
 from app.query.lexing import pairs
 from app.query.operators import OPERATORS, REFUSED
 from app.query.parser import parse, split_name
@@ -182,20 +184,20 @@ def _wish(call: Call, action: Action, query: Query) -> Wish:
 
 
 async def _run(call: Call, action: Action, arguments: dict[str, Any], query: Query) -> Response:
+    require_function(call.who, _name(call))
     wish = _wish(call, action, query)
     call.trace.mark("plan")
+    inside = replace(call, who=unscoped(call.who))  # who may call a function may have what it does
 
     async def work(session: AppSession) -> Answered:
         result = await action.function(session, **arguments)
         return await _answered(call, session, action, wish, result)
 
     may_undo = call.service.settings.allow_rollback and call.unit is None
-    if action.reads and call.unit is None:
-        async with call.service.database.reading(call.who) as session:
-            found = await work(session)
-        call.trace.mark("database")
+    if action.reads:
+        found = await inside.look(work)
     else:
-        found = await call.transact(work, keep=not (may_undo and wish.prefer.tx == "rollback"))
+        found = await inside.transact(work, keep=not (may_undo and wish.prefer.tx == "rollback"))
     headers = {"Content-Range": found.range, **wish.prefer.applied(call.method, tx=may_undo)}
     if call.method == "POST" and (wish.prefer.returns in ("minimal", "headers-only") or not found.body):
         return answer(call, b"", 204, headers)

@@ -104,8 +104,10 @@ def settled(call: Call, planned: Planned, prefer: Prefer, *, keyed: bool = False
     return write
 
 
-def manner_of(planned: Planned, prefer: Prefer, *, keyed: bool = False, texts: bool = False) -> Manner:
-    return Manner(planned.query.columns, prefer.missing == "default", keyed, texts)
+def manner_of(
+    planned: Planned, prefer: Prefer, *, keyed: bool = False, texts: bool = False, new: bool = False
+) -> Manner:
+    return Manner(planned.query.columns, prefer.missing == "default", keyed, texts, new)
 
 
 def refuse_reader(call: Call, resource: Resource) -> None:

@@ -35,7 +35,7 @@ from app.data.rules import Role, Scope
 from app.query.driver import Lru, Prepared, prepare, slot
 from app.query.encoder import Builder, Convert, Layout, Output, build_many, build_one, build_root, converter
 from app.query.expressions import Expressions, Joined, Sorted
-from app.query.outputs import Fetched
+from app.query.outputs import Fetched, Note
 from app.query.plan import Aggregate, Embedded, Kid, Lifted, Node
 from app.settings import Limits
 
@@ -44,7 +44,7 @@ from app.settings import Limits
 class Part:
     """One compiled node. `kids` are its embeds, each with the position of the column that holds the keys to ask for.
     `cursor` has the positions of the order's columns and how each becomes JSON; `empty` is what a parent without rows
-    shows; `wide` are the positions of texts without a length, which may be large.
+    shows; `wide` are the positions of texts without a length, which may be large; `note` is there where rows are noted.
     """
 
     prepared: Prepared
@@ -54,6 +54,7 @@ class Part:
     cursor: list[tuple[int, Convert | None]] = field(default_factory=list)
     empty: Any = None
     wide: tuple[int, ...] = ()
+    note: Note | None = None
 
 
 class Forced(Join):
@@ -81,13 +82,15 @@ class Compiler:
         self.shapes: Lru[Any] = Lru(limits.shapes)
         self.embeds: Lru[Part] = Lru(limits.shapes)
 
-    def read(self, node: Node, view: Role) -> Part:
-        """The root by filters, order and page: builds a list of documents."""
-        return self._once("read", node, view, lambda c: c.root(node))  # type: ignore[no-any-return]
+    def read(self, node: Node, view: Role, *, noting: bool = False) -> Part:
+        """The root by filters, order and page: builds a list of documents. With `noting` the rows of every level tell
+        which of them the rules want noted.
+        """
+        return self._once("read", node, view, lambda c: c.root(node), noting=noting)  # type: ignore[no-any-return]
 
-    def keyed(self, node: Node, view: Role) -> Part:
+    def keyed(self, node: Node, view: Role, *, noting: bool = False) -> Part:
         """The root by a list of primary keys: builds a dict key -> document."""
-        return self._once("keyed", node, view, lambda c: c.keyed(node))  # type: ignore[no-any-return]
+        return self._once("keyed", node, view, lambda c: c.keyed(node), noting=noting)  # type: ignore[no-any-return]
 
     def total(self, node: Node, view: Role) -> Prepared:
         """The number of rows that match, whatever the page."""
@@ -105,17 +108,19 @@ class Compiler:
             self.aliases[model, number] = aliased(model, name=f"t{number}")
         return self.aliases[model, number]
 
-    def _once(self, kind: str, node: Node, view: Role, make: Callable[[_Compilation], Any]) -> Any:
-        key = (node, view, kind)
+    def _once(
+        self, kind: str, node: Node, view: Role, make: Callable[[_Compilation], Any], *, noting: bool = False
+    ) -> Any:
+        key = (node, view, kind, noting)
         found = self.shapes.hit(key)
-        return found if found is not None else self.shapes.store(key, make(_Compilation(self, view)))
+        return found if found is not None else self.shapes.store(key, make(_Compilation(self, view, noting=noting)))
 
 
 class _Compilation:
     """Compiles one plan for one view."""
 
-    def __init__(self, compiler: Compiler, view: Role) -> None:
-        self.compiler, self.view = compiler, view
+    def __init__(self, compiler: Compiler, view: Role, *, noting: bool) -> None:
+        self.compiler, self.view, self.noting = compiler, view, noting
         self.x = Expressions(compiler.catalog, view, compiler.sqlite, compiler.alias)
 
     # ---- statements of the root
@@ -132,7 +137,8 @@ class _Compilation:
         statement = statement.order_by(*self.sorting(fetched, node, order))
         statement = _paged(statement, node)
         layout = Layout(layout.outputs, len(fetched.columns) or 1, layout.kids)
-        return Part(self.prepare(statement), build_root(layout), kids, cursor=cursor, wide=fetched.wide)
+        build = build_root(layout)
+        return Part(self.prepare(statement), build, kids, cursor=cursor, wide=fetched.wide, note=fetched.note)
 
     def keyed(self, node: Node) -> Part:
         entity = self.x.alias(node.model)
@@ -162,11 +168,11 @@ class _Compilation:
     def embed(self, parent: Any, kid: Kid) -> Part:
         """An embed does not depend on the root: all shapes that hold it share one."""
         mapper = inspect(parent).mapper
-        key = (mapper, kid, self.view)
+        key = (mapper, kid, self.view, self.noting)
         if (found := self.compiler.embeds.hit(key)) is not None:
             return found
         relation = self.compiler.catalog.of(mapper.class_).relations[kid.relation]
-        own = _Compilation(self.compiler, self.view)
+        own = _Compilation(self.compiler, self.view, noting=self.noting)
         part = own.by_key(kid.node, own.x.joined(relation), many=relation.to_many)
         part.local = relation.local
         return self.compiler.embeds.store(key, part)
@@ -180,7 +186,8 @@ class _Compilation:
         empty = _empty(layout, node, many=many)
         if not many:
             statement = statement.where(*_page_of_one(node))
-            return Part(self.prepare(statement), build_one(layout), kids, empty=empty, wide=fetched.wide)
+            build = build_one(layout)
+            return Part(self.prepare(statement), build, kids, empty=empty, wide=fetched.wide, note=fetched.note)
         order = [] if node.grouped else self.x.order(far.entity, node, where)
         sorting = self.sorting(fetched, node, order)
         if node.limit < 0 and node.offset < 0:
@@ -190,7 +197,7 @@ class _Compilation:
         # One row more than an answer may hold: enough to refuse it, never enough to fill the memory.
         statement = statement.limit(self.compiler.limits.answer_rows + 1)
         build = build_many(layout, self.compiler.limits.page)
-        return Part(self.prepare(statement), build, kids, empty=empty, wide=fetched.wide)
+        return Part(self.prepare(statement), build, kids, empty=empty, wide=fetched.wide, note=fetched.note)
 
     def keyed_source(self, far: Joined) -> tuple[Any, list[Any]]:
         """FROM and WHERE by the parents' keys: `= ANY(:keys)`, or on SQLite a join that the keys drive."""
@@ -222,6 +229,8 @@ class _Compilation:
             many = self.x.resource(node).relations[node.kids[source.kid].relation].to_many
             lifted = source.item if isinstance(source, Lifted) else -1
             outputs.append(Output(key, (at,), kid=number, to_many=many, lifted=lifted, missing=part.empty))
+        if self.noting:
+            fetched.take_note()
         layout = Layout(tuple(outputs), len(fetched.columns) or 1, len(kids))
         return fetched, layout, [(part, at) for _, part, at in kids.values()]
 

@@ -5,13 +5,14 @@ body = await fetch(session, "posts?select=title,author(username),tags(name)&orde
 
 from __future__ import annotations
 
+from app.data.scopes import require_read
 from app.data.session import AppSession
 from app.errors import BadQuery
 from app.query.compiler import Compiler
 from app.query.encoder import encode
 from app.query.parser import parse
 from app.query.plan import Page
-from app.query.planner import find, plan_read
+from app.query.planner import find, plan_read, require_embeds
 from app.query.reader import read
 from app.settings import Limits
 
@@ -19,8 +20,8 @@ LIMITS = Limits()
 
 
 async def fetch(session: AppSession, request: str) -> bytes:
-    """JSON of `resource?query`, in 1 + (number of embeds) statements. Raises BadQuery, NotFound. Without a limit up
-    to 1000 rows come.
+    """JSON of `resource?query`, in 1 + (number of embeds) statements. Without a limit up to 1000 rows come. Raises
+    BadQuery, NotFound, Forbidden.
     """
     name, question, query = request.partition("?")
     if not name or (question and not query):
@@ -29,6 +30,8 @@ async def fetch(session: AppSession, request: str) -> bytes:
     resource = find(session.catalog, name, unit.who.view)
     page = Page(LIMITS.page, LIMITS.page_service)
     plan = plan_read(session.catalog, resource, parse(query, LIMITS), unit.who.view, LIMITS, page)
+    require_read(unit.who, resource.name)
+    require_embeds(unit.who, session.catalog, plan.node)
     compiler = await compiler_of(session)
     return encode(await session.run(read(compiler, plan, unit.who, unit.now)))
 

@@ -8,11 +8,12 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Integer, String, Text, cast, func, literal_column
+from sqlalchemy import Integer, String, Text, case, cast, func, literal_column, not_, null
 from sqlalchemy.types import TypeEngine
 
 from app.data.base import Json, UtcTime
 from app.data.catalog import Resource
+from app.data.rules import Scope
 from app.query.aggregates import result_type
 from app.query.casts import caster
 from app.query.encoder import Convert, Output, converter, only_columns
@@ -24,6 +25,17 @@ EXACT = Context(prec=1000, rounding=ROUND_HALF_EVEN)
 HALF = 2**32 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How fetched rows tell which of them are to be recorded: column `at` holds the key of a row that is, NULL for
+    others; of a group, how many of its rows are.
+    """
+
+    table: str
+    at: int
+    grouped: bool
+
+
 @dataclass(slots=True)
 class Fetched:
     """The columns that one statement fetches, each once."""
@@ -32,6 +44,7 @@ class Fetched:
     entity: Any
     node: Node
     columns: list[Any] = field(default_factory=list)
+    note: Note | None = None
 
     @property
     def resource(self) -> Resource:
@@ -54,6 +67,17 @@ class Fetched:
 
     def key(self, name: str) -> int:
         return self.place(self.x.raw(self.entity, name))
+
+    def take_note(self) -> None:
+        """Fetches what `note` is about, where the rule has rows to note and the node shows more than their number."""
+        rule, grouped = self.resource.rule, self.node.grouped
+        if rule.noted is None or all(isinstance(s, Aggregate) and s.function == "count" for _, s in self.node.items):
+            return
+        (name,) = self.resource.key
+        test = rule.noted(self.entity, Scope.named(self.x.view))
+        key = self.x.raw(self.entity, name)
+        noted = key if test is None else case((not_(test), null()), else_=key)
+        self.note = Note(self.resource.name, self.place(func.count(noted) if grouped else noted), grouped)
 
     def output(self, key: str, source: str | Cast | Aggregate) -> Output:
         match source:

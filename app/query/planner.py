@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from app.data.catalog import Catalog, ColumnInfo, Resource, nearest
-from app.data.rules import Role
+from app.data.rules import Principal, Role
+from app.data.scopes import require_read
 from app.errors import BadQuery, BadValue, NotFound
 from app.query import syntax
 from app.query.aggregates import aggregate_of, bare_count, refuse_ungroupable, refuse_ungrouped_order
@@ -183,3 +184,14 @@ def _refuse_bad_keys(keys: list[str]) -> None:
     for key in keys:
         if not FORBIDDEN_IN_KEYS.isdisjoint(key) or not key.isprintable():
             raise BadQuery(f"the output key {key!r} holds a quote, a backslash or a control character")
+
+
+def require_embeds(who: Principal, catalog: Catalog, node: Node) -> None:
+    """Raises Forbidden for an embed outside of the caller's scopes, also one that is only there for a filter or an
+    order. A junction between two tables is part of the far one.
+    """
+    if who.scopes is None:
+        return
+    for kid in node.kids:
+        require_read(who, catalog.of(kid.node.model).name)
+        require_embeds(who, catalog, kid.node)

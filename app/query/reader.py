@@ -1,20 +1,24 @@
 """Runs compiled reads: the root's rows, then each embed by its parents' keys. Steps do no input or output
 themselves (`data/steps.py`).
+
+What a person with the admin's view reads comes by statements that tell which rows are to be recorded (`Noting`). Who
+runs the steps collects them; nothing is recorded here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from app.data.rules import Principal
-from app.data.steps import Steps
+from app.data.rules import Principal, Role
+from app.data.steps import Statement, Steps
 from app.query.compiler import Compiler, Part
 from app.query.driver import Binds
 from app.query.encoder import documents_of
+from app.query.outputs import Note
 from app.query.plan import ReadPlan
 from app.query.weight import Level, refuse_heavy
 from app.settings import Limits
@@ -31,9 +35,42 @@ class Result:
     cursor: tuple[Any, ...] | None = None
 
 
-def read(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any) -> Steps[list[Any]]:
-    """The documents of a plan. 1 + (number of embeds with a parent) statements, whatever the number of rows."""
-    _, documents = yield from _run(compiler, compiler.read(plan.node, who.view), plan, Binds.of(who, now), None)
+@dataclass(slots=True)
+class Noted:
+    """What was read of one table and is to be recorded: the keys of rows, in the order of reading, and how many more
+    rows came only as a part of groups.
+    """
+
+    keys: dict[Any, None] = field(default_factory=dict)
+    grouped: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.keys) + self.grouped
+
+
+class Noting(Statement):
+    """A statement whose rows tell which of them are to be recorded, in column `at`."""
+
+    note: Note
+    at: int
+
+    def collect(self, rows: Sequence[Any], noted: dict[str, Noted]) -> None:
+        """Adds the rows to what was read of their table. One that came several times is one row."""
+        found = [row[self.at] for row in rows if row[self.at] is not None]
+        keys, grouped = ([], sum(found)) if self.note.grouped else (found, 0)
+        if keys or grouped:
+            of_table = noted.setdefault(self.note.table, Noted())
+            of_table.keys |= dict.fromkeys(keys)
+            of_table.grouped += grouped
+
+
+def read(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, *, shown: bool = True) -> Steps[list[Any]]:
+    """The documents of a plan. 1 + (number of embeds with a parent) statements, whatever the number of rows. Rows that
+    are not `shown` to the caller are not noted.
+    """
+    part = compiler.read(plan.node, who.view, noting=shown and _noting(who))
+    _, documents = yield from _run(compiler, part, plan, Binds.of(who, now), None)
     return documents  # type: ignore[no-any-return]
 
 
@@ -41,7 +78,7 @@ def read_page(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, *, c
     """The same with what the next page needs, and one statement more for the total. A total smaller than what is
     shown is raised to it.
     """
-    part = compiler.read(plan.node, who.view)
+    part = compiler.read(plan.node, who.view, noting=_noting(who))
     rows, documents = yield from _run(compiler, part, plan, Binds.of(who, now), None)
     full = rows and part.cursor and len(rows) == plan.value(plan.node.limit)
     cursor = tuple(_plain(rows[-1][at], convert) for at, convert in part.cursor) if full else None
@@ -63,7 +100,7 @@ def read_keyed(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, key
     """The documents of rows given by their primary keys, in that order; rows that the caller may not see are left
     out.
     """
-    part = compiler.keyed(plan.node, who.view)
+    part = compiler.keyed(plan.node, who.view, noting=_noting(who))
     _, found = yield from _run(compiler, part, plan, Binds.of(who, now), list(keys))
     return documents_of(keys, found)
 
@@ -74,6 +111,11 @@ def lock_keys(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any) -> S
     """
     rows = yield compiler.locking(plan.node, who.view).statement(plan.values_at(now), Binds.of(who, now))
     return [row[0] for row in rows]
+
+
+def _noting(who: Principal) -> bool:
+    """Keys and the system have the admin's view too, and answer for themselves."""
+    return who.role is Role.ADMIN
 
 
 def _plain(value: Any, convert: Any) -> Any:
@@ -87,7 +129,7 @@ def _plain(value: Any, convert: Any) -> Any:
 def _run(compiler: Compiler, part: Part, plan: ReadPlan, who: Binds, keys: list[Any] | None) -> Steps[tuple[Any, Any]]:
     """Fetches every level, looks at what they weigh together, and builds the documents."""
     values = plan.values_at(who.now)
-    rows = yield part.prepared.statement(values, who, keys)
+    rows = yield _statement(part, values, who, keys)
     level = yield from _fetch(part, rows, values, who, 0 if keys is None else 1, compiler.limits)
     refuse_heavy(level, compiler.limits)
     return rows, _build(part, level)
@@ -103,9 +145,19 @@ def _fetch(
     for kid, at in part.kids:
         keys = {row[at + skip] for row in rows}
         keys.discard(None)
-        got: Sequence[Any] = (yield kid.prepared.statement(values, who, list(keys))) if keys else ()
+        got: Sequence[Any] = (yield _statement(kid, values, who, list(keys))) if keys else ()
         level.kids.append(((yield from _fetch(kid, got, values, who, 1, limits)), at))
     return level
+
+
+def _statement(part: Part, values: Sequence[Any], who: Binds, keys: list[Any] | None) -> Statement:
+    """The rows of one by keys begin with a key."""
+    statement = part.prepared.statement(values, who, keys)
+    if part.note is None:
+        return statement
+    noting = Noting(*statement)
+    noting.note, noting.at = part.note, part.note.at + (keys is not None)
+    return noting
 
 
 def _build(part: Part, level: Level) -> Any:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import Table
+
 from app.data import audit
 from app.data.audit import Operation
 from app.data.catalog import Relation, Resource
-from app.data.rules import Links, Row, Values
+from app.data.rules import Links, Owned, Row, Values
+from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Steps
 from app.query.extras import Change, Key, links_of
@@ -39,6 +42,7 @@ async def discard(session: AppSession, resource: Resource, olds: list[Values]) -
     """The same for rows that are locked."""
     if not olds:
         return []
+    require_write(session.unit.who, resource.name)
     statements = await statements_of(session)
     changes: list[tuple[Row, Values]] = [(old, audit.removed(resource, old, session.unit)) for old in olds]
     if audit.is_soft(resource):
@@ -54,6 +58,7 @@ async def restore(session: AppSession, resource: Resource, keys: Sequence[Key]) 
     """
     if not keys:
         return []
+    require_write(session.unit.who, resource.name)
     if session.unit.who.view not in resource.rule.removes:
         raise audit.denied(resource)
     olds = [old for old in await locked(session, resource, keys, deleted=True) if old["deleted_at"] is not None]
@@ -67,6 +72,7 @@ async def purge(session: AppSession, resource: Resource, keys: Sequence[Key]) ->
     """
     if not keys:
         return []
+    require_write(session.unit.who, resource.name)
     if session.unit.who.view not in audit.PURGES:
         raise audit.denied(resource)
     olds = await locked(session, resource, keys, deleted=True)
@@ -96,6 +102,17 @@ def _soften(
         ]
         if stamps:
             yield from _soften(statements, child, stamps, unit)
+    yield from _drop(statements, resource, resource.rule.drops, [old for old, _ in stamped])
+
+
+def _drop(statements: WriteStatements, resource: Resource, names: Sequence[str], olds: Sequence[Row]) -> Steps[None]:
+    """Deletes the rows of these relations for good."""
+    for name in names:
+        relation = resource.relations[name]
+        table = relation.target.__table__
+        assert isinstance(table, Table)
+        prepared = statements.delete(table, (relation.remote,))
+        yield from statements.each(prepared, [(old[relation.local],) for old in olds])
 
 
 def _delete(statements: WriteStatements, resource: Resource, olds: list[Values], unit: audit.Unit) -> Steps[None]:
@@ -199,6 +216,8 @@ def _retire(statements: WriteStatements, resource: Resource, olds: list[Values],
             values["deleted_at"] = unit.now
         moved.append((Change(old, {**old, **values}), values))
     yield from write_columns(statements, resource, moved)
+    owned = [extra.relation for extra, _ in resource.rule.extra.values() if isinstance(extra, Owned)]
+    yield from _drop(statements, resource, [*resource.rule.drops, *owned], olds)
     # The revision says that the row was purged, not what it held: that is what the purge is for.
     blank = [Change({**c.old, **c.new} if c.old else c.new, c.new) for c, _ in moved]
     yield from write_revisions(statements, resource, Operation.UPDATE, blank, unit)

@@ -16,6 +16,7 @@ from app.data.audit import Operation, Revision
 from app.data.base import Base, Versioned
 from app.data.catalog import Resource
 from app.data.rules import Row, Values
+from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
 from app.errors import NotFound, Stale, Unavailable
@@ -37,11 +38,12 @@ async def insert_unless(
     if not rows:
         return []
     unit, rule = session.unit, resource.rule
+    require_write(unit.who, resource.name)
     if unit.who.view not in rule.inserts:
         raise audit.denied(resource)
     pairs: list[tuple[Row | None, Values]] = []
     for row in rows:
-        audit.refuse_fields(resource, row, unit)
+        audit.refuse_fields(resource, row, unit, new=True)
         pairs.append((None, rule.prepare(None, dict(row), unit.who, unit.now)))
     await rule.resolve(session, pairs, unit.who, unit.now)
     changes = [extras.split(resource, None, values) for _, values in pairs]
@@ -76,6 +78,7 @@ async def revise(session: AppSession, resource: Resource, given: Sequence[tuple[
     if not given:
         return []
     unit, rule = session.unit, resource.rule
+    require_write(unit.who, resource.name)
     pairs: list[tuple[Row | None, Values]] = []
     for old, values in given:
         audit.refuse_fields(resource, values, unit)

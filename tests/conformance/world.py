@@ -14,7 +14,7 @@ import httpx2
 from sqlalchemy import Table, insert
 from starlette.datastructures import Headers
 
-from app.accounts.authenticate import key_authenticator
+from app.accounts.authenticate import Authenticator
 from app.accounts.keys import Keys
 from app.data.database import Database
 from app.data.rules import Principal, user
@@ -83,7 +83,7 @@ class World:
             own = many | {name: value for name, value in limits if name in names}
             others = {name: value for name, value in limits if name not in names}
             settings = Settings(data_dir=self.folder, limits=Limits(**own), **others)
-            by_key = key_authenticator(self.keys, require_key=settings.require_key)
+            by_key = Authenticator(settings)
 
             async def authenticate(headers: Headers, database: Database) -> Principal:
                 name = headers.get(USER_HEADER)

@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
-from app.accounts.keys import KeyHashes, Keys, fingerprint, load_keys, make_key
+from app.accounts.api_keys import create, revoke, rotate_first
+from app.accounts.keys import KeyHashes, Keys, fingerprint, hash_of, load_keys, make_key
 from app.data.database import Database
+from app.data.rules import SYSTEM
 from app.errors import BadSetting
 from app.http.app import create_app
+from app.models import KeyKind, User
 from app.settings import Settings
+from tests.conftest import Clock
 from tests.http.conftest import Blog, client_of
+
+USERS: Any = User.__table__
 
 
 def test_keys_have_their_form(tmp_path: Path) -> None:
@@ -145,3 +155,88 @@ async def test_key_may_be_required(settings: Settings, keys: Keys, database: Dat
         assert (await client.get("/posts", headers={"apikey": keys.publishable})).status_code == 200
         assert (await client.get("/health/live")).status_code == 200
         assert (await client.options("/posts")).status_code == 200
+
+
+# ---- named keys -----------------------------------------------------------------------------------------------------
+
+
+async def named(database: Database, name: str, kind: KeyKind, **options: Any) -> dict[str, str]:
+    """Headers with a new key."""
+    async with database.writing(SYSTEM) as session:
+        return {"apikey": await create(session, name, kind, **options)}
+
+
+@pytest.mark.parametrize("header", ["apikey", "authorization"])
+async def test_key_of_a_user_is_that_user(
+    client: httpx2.AsyncClient, database: Database, blog: Blog, header: str
+) -> None:
+    key = (await named(database, "ada", KeyKind.USER, user_id=blog.ada))["apikey"]
+    sent = {header: key if header == "apikey" else f"Bearer {key}"}
+    assert (await client.get(f"/posts/{blog.draft}", headers=sent)).status_code == 200
+    own = await client.get("/users?select=email&order=id", headers=sent)
+    assert own.json() == [{"email": "ada@example.org"}, {"email": None}]
+    made = await client.post("/posts", json={"title": "By key"}, headers=sent)
+    assert (made.status_code, made.json()["user_id"]) == (201, blog.ada)
+
+
+async def test_revision_says_which_key_wrote(
+    client: httpx2.AsyncClient, database: Database, blog: Blog, secret: Mapping[str, str]
+) -> None:
+    sent = await named(database, "writer", KeyKind.SECRET, scopes=["posts:write"])
+    await client.patch(f"/posts/{blog.post}", json={"title": "By key"}, headers=sent)
+    shown = await client.get("/revisions?operation=eq.update&select=key_id,actor_id", headers=secret)
+    assert shown.json() == [{"key_id": fingerprint(hash_of(sent["apikey"])), "actor_id": None}]
+
+
+async def test_scopes_of_a_key_hold_over_http(client: httpx2.AsyncClient, database: Database, blog: Blog) -> None:
+    sent = await named(database, "reader", KeyKind.SECRET, scopes=["posts:read"])
+    assert (await client.get(f"/posts/{blog.draft}", headers=sent)).status_code == 200
+    refused = await client.get("/posts?select=author(username)", headers=sent)
+    assert (refused.status_code, refused.json()["message"]) == (403, "this key lacks the scope users:read")
+
+
+async def test_key_that_ended_is_refused_with_its_reason(
+    client: httpx2.AsyncClient, database: Database, clock: Clock, blog: Blog
+) -> None:
+    gone = await named(database, "gone", KeyKind.SECRET)
+    old = await named(database, "old", KeyKind.SECRET, expires_at=clock() + timedelta(seconds=1))
+    barred = await named(database, "barred", KeyKind.USER, user_id=blog.bob)
+    clock.advance(1)
+    async with database.writing(SYSTEM) as session:
+        await revoke(session, "gone")
+        await session.execute(update(USERS).where(USERS.c.id == blog.bob).values(is_active=False))
+    reasons = {
+        "this key was revoked": gone,
+        "this key has expired": old,
+        "the user of this key may not sign in": barred,
+    }
+    for reason, sent in reasons.items():
+        answer = await client.get("/posts", headers=sent)
+        assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (401, "PGRST301", reason)
+
+
+async def test_use_of_a_revoked_key_is_an_event(
+    client: httpx2.AsyncClient, database: Database, blog: Blog, secret: Mapping[str, str]
+) -> None:
+    sent = await named(database, "gone", KeyKind.SECRET)
+    async with database.writing(SYSTEM) as session:
+        (id,) = await revoke(session, "gone")
+    answers = [await client.get("/posts", headers=sent) for _ in range(2)]
+    found = (await client.get("/events?kind=eq.revoked_key_used", headers=secret)).json()
+    assert [(event["subject"], event["request_id"]) for event in found] == [
+        (f"key {id}", answers[0].headers["x-request-id"])
+    ]
+    assert sent["apikey"] not in str(found)
+
+
+async def test_rotated_first_run_key_takes_effect_on_a_running_service(
+    client: httpx2.AsyncClient, database: Database, settings: Settings, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`FRESH` is the time after which the file is looked at again."""
+    monkeypatch.setattr("app.accounts.keys.FRESH", 0.0)
+    async with database.writing(SYSTEM) as session:
+        new = await rotate_first(session, settings.data_dir, "secret")
+    answer = await client.get("/posts", headers={"apikey": keys.secret})
+    assert (answer.status_code, answer.json()["message"]) == (401, "this key was revoked")
+    assert (await client.post("/tags", json={"name": "x"}, headers={"apikey": new})).status_code == 201
+    assert (await client.get("/posts", headers={"apikey": keys.publishable})).status_code == 200

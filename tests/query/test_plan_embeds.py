@@ -87,6 +87,7 @@ EMBEDS = {
     "post_tags": {"post": "posts", "tag": "tags"},
     "transfers": {"sender": "users", "receiver": "users"},
     "revisions": {},
+    "events": {},
 }
 AMBIGUOUS = {("users", "transfers"), ("transfers", "users")}
 

@@ -25,7 +25,7 @@ from tests.query.asking import LIMITS, Asker, plan, texts
 from tests.query.rows import DAY, a_post, a_user, fill
 
 OCCURRENCE = re.compile(r"(\w+) AS (\w+)")
-TABLES = {"users", "posts", "tags", "post_tags", "transfers", "revisions"}
+TABLES = {"users", "posts", "tags", "post_tags", "transfers", "revisions", "events"}
 
 
 @pytest.fixture

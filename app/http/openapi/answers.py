@@ -57,6 +57,15 @@ HEADERS: dict[str, Schema] = {
     "Location": {"description": "Where the new row is.", "schema": {"type": "string"}},
     "Preference-Applied": {"description": "The preferences that were honoured.", "schema": {"type": "string"}},
     "Proxy-Status": {"description": "The error's code.", "schema": {"type": "string"}},
+    "RateLimit": {
+        "description": "Requests that are left, and seconds until there are more, where they are counted: "
+        '`"default";r=599;t=60`.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": 'Requests in so many seconds: `"default";q=600;w=60`.',
+        "schema": {"type": "string"},
+    },
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "WWW-Authenticate": {"description": "What is missing.", "schema": {"type": "string"}},
 }
@@ -71,6 +80,7 @@ def _refusal(status: int) -> Schema:
     names = ["Proxy-Status"]
     names += ["Retry-After"] if status in WITH_RETRY else []
     names += ["WWW-Authenticate"] if status == 401 else []
+    names += ["RateLimit", "RateLimit-Policy"] if status == 429 else []
     body = {JSON: {"schema": reference("Error")}}
     return {"description": REFUSALS[status], "headers": headers(*names), "content": body}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.data.catalog import Catalog, Resource
-from app.data.rules import Role
+from app.data.rules import Owned, Role
 from app.http.surfaces import Surface
 from app.settings import Limits
 
@@ -29,9 +29,9 @@ class Audience:
     def columns(self, resource: Resource) -> tuple[str, ...]:
         return resource.rule.readable(self.view)
 
-    def writable(self, resource: Resource) -> list[str]:
+    def writable(self, resource: Resource, *, new: bool = False) -> list[str]:
         """Columns that a payload may hold, in the rule's order."""
-        writes = resource.rule.writes(self.view)
+        writes = resource.rule.writes(self.view, new=new)
         return [name for name in resource.rule.columns if name in writes]
 
     def inserts(self, resource: Resource) -> bool:
@@ -44,12 +44,18 @@ class Audience:
         return self.view in resource.rule.removes
 
     def required(self, resource: Resource) -> list[str]:
-        """Columns without which there is no new row: NOT NULL, without a default, and not filled in by the rule."""
-        columns, fills = resource.columns, resource.rule.fills
-        return [
+        """Fields without which there is no new row: columns that are NOT NULL, without a default, and not filled in by
+        the rule; and of who joins, what only a new row may bring into a one-to-one table.
+        """
+        columns, rule = resource.columns, resource.rule
+        needed = [
             name
-            for name in self.writable(resource)
-            if not columns[name].nullable and not columns[name].has_default and name not in fills
+            for name in self.writable(resource, new=True)
+            if not columns[name].nullable and not columns[name].has_default and name not in rule.fills
+        ]
+        joining = rule.writes(self.view, new=True) - rule.writes(self.view)
+        return needed + [
+            name for name, (kind, _) in sorted(rule.extra.items()) if isinstance(kind, Owned) and name in joining
         ]
 
     def null(self, resource: Resource, name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app import __version__
 from app.data.rules import Role
 from app.http.openapi.answers import EVERY, HEADERS, JSON, refusals, refused, success
@@ -18,7 +20,8 @@ DIALECT = "https://spec.openapis.org/oas/3.1/dialect/base"
 ABOUT = """\
 Every table has the same operations. `select` chooses columns and embeds related rows, which have parameters of their
 own (`relation.order`, `relation.limit`, `relation.column`); filters name a column and an operator. HEAD answers as GET
-without a body, OPTIONS with the methods that there are.
+without a body, OPTIONS with the methods that there are. Where a caller's requests are counted, every answer has
+`RateLimit` and `RateLimit-Policy`.
 
 This is what {role} may read and write: the description changes with the key or token that asks for it.
 """
@@ -28,8 +31,17 @@ SECURITY: Schema = {
 }
 
 
-def document(audience: Audience, actions: Actions) -> Schema:
-    """The whole document, ready to be encoded."""
+def document(audience: Audience, actions: Actions, parts: Sequence[Schema] = ()) -> Schema:
+    """The whole document, ready to be encoded. `parts` describe other calls of the service: they have fields of a
+    document, and add to what is here.
+    """
+    found = _own(audience, actions)
+    for part in parts:
+        found = _merged(found, _with_faults(part))
+    return found | {"paths": dict(sorted(found["paths"].items()))}
+
+
+def _own(audience: Audience, actions: Actions) -> Schema:
     surface = audience.surface
     paths = {**resource_paths(audience), **function_paths(audience, actions), "/batch": batch_path(audience)}
     if surface.items:
@@ -41,7 +53,7 @@ def document(audience: Audience, actions: Actions) -> Schema:
         "servers": [{"url": surface.prefix or "/"}],
         "security": [*([] if audience.key_needed else [{}]), {"apikey": []}, {"bearer": []}],
         "tags": [{"name": str(resource.name)} for resource in audience.resources()],
-        "paths": dict(sorted(paths.items())),
+        "paths": paths,
         "components": {
             "schemas": {**schemas(audience), **batch_schemas(audience)},
             "parameters": parameters(audience),
@@ -50,6 +62,33 @@ def document(audience: Audience, actions: Actions) -> Schema:
             "securitySchemes": SECURITY,
         },
     }
+
+
+def _with_faults(part: Schema) -> Schema:
+    """The same, where each operation may end in a fault of the service."""
+    fault = {"$ref": "#/components/responses/status500"}
+    paths = {
+        path: {
+            name: {**value, "responses": {**value["responses"], "500": fault}} if "responses" in value else value
+            for name, value in methods.items()
+        }
+        for path, methods in part["paths"].items()
+    }
+    return {**part, "paths": paths}
+
+
+def _merged(one: Schema, other: Schema) -> Schema:
+    """What both say: objects field by field, lists one after the other."""
+    found = dict(one)
+    for name, value in other.items():
+        match found.get(name), value:
+            case dict() as before, dict():
+                found[name] = _merged(before, value)
+            case list() as before, list():
+                found[name] = [*before, *value]
+            case _:
+                found[name] = value
+    return found
 
 
 def _role(view: Role) -> str:

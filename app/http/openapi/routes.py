@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -25,9 +26,11 @@ from app.settings import Settings
 SWAGGER = "application/openapi+json; charset=utf-8"
 
 
-def openapi_routes(catalog: Catalog, settings: Settings, actions: Actions) -> list[BaseRoute]:
-    """These come before the routes of resources."""
-    plain = Descriptions(catalog, settings, actions, PLAIN, document, JSON)
+def openapi_routes(
+    catalog: Catalog, settings: Settings, actions: Actions, parts: Sequence[Schema] = ()
+) -> list[BaseRoute]:
+    """These come before the routes of resources. `parts` describe what else is served."""
+    plain = Descriptions(catalog, settings, actions, PLAIN, partial(document, parts=parts), JSON)
     rest = Descriptions(catalog, settings, actions, REST, swagger, SWAGGER)
     return [
         Route("/openapi.json", plain.endpoint(), name="openapi"),

@@ -97,9 +97,10 @@ def _embedded(audience: Audience, relation: Relation) -> Schema:
 
 def payload_schema(audience: Audience, resource: Resource, *, required: bool) -> Schema:
     """What a body may hold, and for a new row (`required`) must hold."""
-    properties = {name: _given(resource, name, defaults=required) for name in audience.writable(resource)}
-    for name, (extra, roles) in sorted(resource.rule.extra.items()):
-        if audience.view in roles:
+    properties = {name: _given(resource, name, defaults=required) for name in audience.writable(resource, new=required)}
+    given = resource.rule.writes(audience.view, new=required)
+    for name, (extra, _) in sorted(resource.rule.extra.items()):
+        if name in given:
             properties[name] = {
                 **(_links(extra) if isinstance(extra, Links) else {"type": "string"}),
                 "writeOnly": True,

@@ -1,0 +1,69 @@
+"""Accounts: the one object that holds what accounts need while the service runs, and what HTTP asks of them.
+
+accounts = Accounts(settings)
+create_app(settings, authenticate=accounts.authenticate, confirm=confirm, before_write=accounts.before_write, ...)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.accounts import api_keys, standing
+from app.accounts.authenticate import Authenticator
+from app.accounts.passwords import NewPassword, hash_password
+from app.accounts.registration import PASSWORD
+from app.accounts.throttle import Throttle
+from app.accounts.vault import Vault
+from app.data.catalog import Resource
+from app.data.database import Database
+from app.data.rules import Principal, Role, Values
+from app.data.session import AppSession
+from app.errors import BroadsheetError, Forbidden
+from app.models import User, UserRole
+from app.settings import Settings
+
+
+class Accounts:
+    """One for an application. Raises BadSetting where the keys or the secret cannot be read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.authenticate = Authenticator(settings)
+        self.throttle = Throttle(settings)
+
+    @property
+    def vault(self) -> Vault:
+        return self.authenticate.vault
+
+    async def confirm(self, session: AppSession) -> None:
+        """Inside the transaction of a write: whether its caller may still act. Raises Unauthorized, Forbidden."""
+        await standing.confirm(session)
+        await api_keys.confirm(session)
+
+    async def before_write(
+        self, resource: Resource, rows: list[Values], who: Principal, database: Database, *, new: bool, batched: bool
+    ) -> None:
+        """Before the unit of work of a write by HTTP: who registers is counted, and passwords are hashed here, where
+        nobody waits for it with a lock. Raises Forbidden where sign-up is closed, BadValue, TooMany, Busy.
+        """
+        if resource.model is not User:
+            return
+        joins = new and who.view is not Role.ADMIN
+        if joins and not self.settings.sign_up_open:
+            raise Forbidden(f"permission denied for table {resource.name}")
+        if (joins and (batched or len(rows) > 1)) or (batched and any(PASSWORD in row for row in rows)):
+            hint = "Register one user with each request, outside of batches."
+            raise BroadsheetError("Feature not implemented", code="PGRST127", hint=hint)
+        if joins:
+            await self.throttle.sign_up(database)
+        for row in rows:
+            if PASSWORD in row:
+                row[PASSWORD] = await self.new_password(row[PASSWORD], joins=joins)
+
+    async def new_password(self, text: object, *, joins: bool) -> NewPassword:
+        """A password that fits the settings, hashed; with what they say of who `joins`. Raises BadValue, Busy."""
+        accounts = self.settings.accounts
+        accepted = await hash_password(text, accounts.password_bytes)
+        if not joins:
+            return accepted
+        return replace(accepted, role=UserRole(accounts.sign_up_role), unconfirmed=accounts.confirm_email)

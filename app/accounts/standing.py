@@ -1,0 +1,103 @@
+"""What the database says of a caller now: role, activity, the session's life. A token says who, never what.
+
+Reads take it from a memory of at most `FRESH` seconds; writes ask inside their own transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, select
+
+from app.accounts.tokens import Claims, refused
+from app.data.database import Database
+from app.data.rules import SYSTEM, Principal, Role
+from app.data.session import AppSession
+from app.errors import Forbidden
+from app.models import Session, User
+from app.query.driver import Lru
+
+FRESH = 5.0  # seconds
+KEPT = 10_000  # callers
+
+USERS: Any = User.__table__
+SESSIONS: Any = Session.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One user and one of their sessions, as the database knows them."""
+
+    user_id: int
+    role: Role
+    is_active: bool
+    banned_until: datetime | None
+    has_session: bool
+
+    def refuse(self, now: datetime) -> None:
+        """Raises Unauthorized for who may not act any more."""
+        if not self.has_session:
+            raise refused("the session has ended")
+        if not self.is_active or (self.banned_until is not None and self.banned_until > now):
+            raise refused("this user is banned")
+
+
+class Standings:
+    """Remembers standings by user and session, bounded."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: Lru[tuple[float, Standing | None]] = Lru(KEPT)
+
+    async def principal(self, claims: Claims, database: Database) -> Principal:
+        """Who the bearer of these claims is. Raises Unauthorized."""
+        key = (claims.user, claims.session)
+        kept = self._kept.hit(key)
+        if kept is None or self._clock() - kept[0] > FRESH:
+            async with database.reading(SYSTEM) as session:
+                kept = (self._clock(), await standing(session, *key))
+            self._kept.store(key, kept)
+        return principal_of(kept[1], claims.session, database.clock())
+
+    def forget(self) -> None:
+        """What was just changed by this process shall be seen at once."""
+        self._kept = Lru(KEPT)
+
+
+async def standing(session: AppSession, user: UUID, session_uid: UUID) -> Standing | None:
+    """None for a user who does not exist (any more)."""
+    return await _standing(session, USERS.c.uid == user, session_uid)
+
+
+async def confirm(session: AppSession) -> None:
+    """Inside the transaction of a write: raises Unauthorized for who may not act any more, Forbidden where the role is
+    another one than the request was read for.
+    """
+    who = session.unit.who
+    if who.session is None or who.user_id is None:
+        return
+    found = await _standing(session, USERS.c.id == who.user_id, who.session)
+    if principal_of(found, who.session, session.unit.now).role is not who.role:
+        raise Forbidden("your role was changed", hint=f"Send the request again in {FRESH:.0f} seconds.")
+
+
+def principal_of(found: Standing | None, session_uid: UUID, now: datetime) -> Principal:
+    if found is None:
+        raise refused("the user does not exist any more")
+    found.refuse(now)
+    return Principal(found.role, found.user_id, session=session_uid)
+
+
+async def _standing(session: AppSession, known: ColumnElement[bool], session_uid: UUID) -> Standing | None:
+    own = and_(SESSIONS.c.user_id == USERS.c.id, SESSIONS.c.uid == session_uid)
+    columns = (USERS.c.id, USERS.c.role, USERS.c.is_active, USERS.c.banned_until, SESSIONS.c.id.label("session_id"))
+    query = select(*columns).select_from(USERS.outerjoin(SESSIONS, own)).where(known, USERS.c.deleted_at.is_(None))
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        return None
+    return Standing(row.id, Role(row.role.value), row.is_active, row.banned_until, row.session_id is not None)

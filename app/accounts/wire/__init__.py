@@ -1,0 +1,1 @@
+"""The account API on the wire: /auth/v1 as the Supabase clients call it."""

@@ -1,0 +1,206 @@
+"""Sign-up, sign-in and refresh: POST /signup, POST /token. Source: supabase 1.3, 1.5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import Response
+
+from app.accounts import passwords, people, sessions
+from app.accounts.one_time import Kind
+from app.accounts.passwords import WeakPassword
+from app.accounts.people import Account, acting
+from app.accounts.registration import PASSWORD, free_username
+from app.accounts.sessions import Opened, Refused
+from app.accounts.wire import refusals, refused, shapes
+from app.accounts.wire.asking import Ask, answer, email, metadata, text
+from app.accounts.wire.entering import begun, names, session_answer
+from app.accounts.wire.links import exchange
+from app.accounts.wire.mailing import challenge_of, require_mailer, send_link
+from app.data.rules import SYSTEM, Values
+from app.data.session import AppSession
+from app.errors import BadValue
+from app.models import UserRole
+
+# ---- sign-up --------------------------------------------------------------------------------------------------------
+
+
+async def sign_up(ask: Ask) -> Response:
+    """A new user; with a session, unless the address must be confirmed first."""
+    body = await ask.body()
+    if text(body, "phone") is not None:
+        raise refusals.Refusal(400, "phone_provider_disabled", "Phone signups are disabled")
+    address = email(body)
+    if address is None and text(body, PASSWORD) is None:
+        return await _sign_up_anonymously(ask, body)
+    if not ask.accounts.settings.sign_up_open:
+        raise _closed()
+    if address is None:
+        raise refusals.Refusal(400, "validation_failed", "Signup requires a valid email")
+    await ask.accounts.throttle.sign_up(ask.database)
+    data = metadata(body, "data", {}) or {}
+    accepted = await ask.accounts.new_password(text(body, PASSWORD) or "", joins=True)
+    values: Values = {"email": address, PASSWORD: accepted, "user_metadata": data or None}
+    if ask.accounts.settings.accounts.confirm_email:
+        return await _sign_up_pending(ask, body, values)
+
+    async def work(session: AppSession) -> tuple[Account, Opened]:
+        if await _holder(session, address) is not None:
+            raise refusals.Refusal(422, "user_already_exists", "User already registered")
+        account = await people.add(session, values | await names(session, data, address))
+        return await begun(session, ask, account, "password")
+
+    return await session_answer(ask, *await ask.write(SYSTEM, work))
+
+
+async def _holder(session: AppSession, address: str) -> Account | None:
+    """Who has this address. Those who want the same one take turns."""
+    await session.take_turns(f"address {address}")
+    return await people.by_email(session, address)
+
+
+async def _sign_up_pending(ask: Ask, body: Mapping[str, Any], values: Values) -> Response:
+    """The bare user, and a mail to confirm the address. Of one that is known already it says nothing: the answer is a
+    user that does not exist, and mails are counted alike.
+    """
+    require_mailer(ask)
+    address, challenge = values["email"], challenge_of(body)
+    await ask.accounts.throttle.mail(ask.database, address)
+
+    async def work(session: AppSession) -> tuple[Account, bool]:
+        known = await _holder(session, address)
+        if known is not None:
+            return known, False
+        return await people.add(session, values | await names(session, values["user_metadata"] or {}, address)), True
+
+    account, made = await ask.write(SYSTEM, work)
+    if account.email_confirmed_at is None:
+        await send_link(ask, account, Kind.SIGNUP, address, ask.query("redirect_to"), challenge)
+    return answer(shapes.user_json(account) if made else _nobody(ask, account, values))
+
+
+def _nobody(ask: Ask, known: Account, values: Values) -> dict[str, Any]:
+    """Looks like a new user with this address; applications tell it by its empty list of identities."""
+    now = shapes.time_text(ask.now)
+    shown = shapes.user_json(known) | {"user_metadata": values["user_metadata"] or {}, "identities": []}
+    hidden = ("email_confirmed_at", "confirmed_at", "last_sign_in_at", "banned_until")
+    fake = {"id": str(uuid4()), "created_at": now, "updated_at": now, "is_anonymous": False}
+    fake["app_metadata"] = {"provider": "email", "providers": ["email"], "user_id": 0}
+    return {name: value for name, value in (shown | fake).items() if name not in hidden}
+
+
+async def _sign_up_anonymously(ask: Ask, body: Mapping[str, Any]) -> Response:
+    if not ask.accounts.settings.accounts.anonymous:
+        raise refusals.Refusal(422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled")
+    if not ask.accounts.settings.sign_up_open:  # with an address an anonymous user is one like the others
+        raise _closed()
+    await ask.accounts.throttle.anonymous(ask.database)
+    data = metadata(body, "data", {}) or {}
+    role = UserRole(ask.accounts.settings.accounts.sign_up_role)
+    values: Values = {"user_metadata": data or None, "is_anonymous": True, "role": role}
+
+    async def work(session: AppSession) -> tuple[Account, Opened]:
+        account = await people.add(session, values | {"username": await free_username(session, "")})
+        return await begun(session, ask, account, "anonymous")
+
+    return await session_answer(ask, *await ask.write(SYSTEM, work))
+
+
+def _closed() -> refusals.Refusal:
+    return refusals.Refusal(422, "signup_disabled", "Signups not allowed for this instance")
+
+
+# ---- sign-in --------------------------------------------------------------------------------------------------------
+
+
+async def token(ask: Ask) -> Response:
+    """POST /token?grant_type=password|refresh_token|pkce."""
+    body = await ask.body()
+    match ask.query("grant_type"):
+        case "password":
+            return await _with_password(ask, body)
+        case "refresh_token":
+            return await _refresh(ask, body)
+        case "pkce":
+            return await exchange(ask, body)
+        case other:
+            raise refused.grant(other)
+
+
+async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
+    """One answer, after the same time, for a wrong password and for an account that is not there."""
+    if text(body, "phone") is not None:
+        raise refusals.Refusal(400, "phone_provider_disabled", "Phone logins are disabled")
+    address, password = _address(body), text(body, PASSWORD)
+    if password is None:
+        raise refusals.Refusal(400, "validation_failed", "missing email or password")
+    throttle = ask.accounts.throttle
+    await throttle.token(ask.database)
+    await throttle.sign_in(ask.database, address)
+    async with ask.database.reading(SYSTEM) as session:
+        account = await people.by_email(session, address)
+    if not await passwords.verify(password, account.hashed_password if account else None) or account is None:
+        await throttle.failed(ask.database)
+        raise refusals.bad_credentials()
+    await throttle.signed_in(ask.database, address)
+    stale = account.hashed_password is not None and passwords.needs_rehash(account.hashed_password)
+    renewed = await passwords.rehashed(password) if stale else None
+
+    async def work(session: AppSession) -> tuple[Account, Opened]:
+        known = await people.by_id(session, account.id)
+        if known is None or known.changed_at != account.changed_at:
+            raise refusals.bad_credentials()
+        if renewed is not None and account.hashed_password is not None:
+            await people.renew_hash(session, account.id, account.hashed_password, renewed)
+        return await begun(session, ask, known, "password")
+
+    found, opened = await ask.write(acting(account.id), work)
+    return await session_answer(ask, found, opened, weak=_weakness(ask, password))
+
+
+async def _refresh(ask: Ask, body: Mapping[str, Any]) -> Response:
+    given = text(body, "refresh_token")
+    if given is None:
+        raise refusals.Refusal(400, "validation_failed", "refresh_token required")
+    await ask.accounts.throttle.token(ask.database)
+
+    async def work(session: AppSession) -> tuple[Account, Opened] | Refused:
+        """A refusal is returned, not raised: it may have ended the session."""
+        found = await sessions.refresh(session, ask.accounts.vault, ask.accounts.settings.accounts, given)
+        if isinstance(found, Refused):
+            return found
+        account = await people.by_id(session, found.user_id)
+        if account is None:
+            return Refused("session_not_found", "Session from session_id claim in JWT does not exist")
+        if account.is_banned(session.unit.now):
+            return Refused("user_banned", "User is banned")
+        return account, found
+
+    result = await ask.write(SYSTEM, work)
+    if isinstance(result, Refused):
+        raise refusals.Refusal(400, result.code, result.message)
+    return await session_answer(ask, *result)
+
+
+def _address(body: Mapping[str, Any]) -> str:
+    """What is no address belongs to no account."""
+    try:
+        address = email(body)
+    except BadValue:
+        raise refusals.bad_credentials() from None
+    if address is None:
+        raise refusals.Refusal(400, "validation_failed", "missing email or password")
+    return address
+
+
+def _weakness(ask: Ask, password: str) -> dict[str, Any] | None:
+    """What today's rules say of a password that was accepted once."""
+    try:
+        passwords.clean_password(password, ask.accounts.settings.accounts.password_bytes)
+    except WeakPassword as exc:
+        return {"message": exc.message, "reasons": [exc.reason]}
+    except BadValue:
+        return None
+    return None
