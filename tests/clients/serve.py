@@ -36,6 +36,7 @@ from app.data.database import Database
 from app.data.rules import SYSTEM
 from app.errors import BadSetting
 from app.http.app import create_app
+from app.http.protocol import Connection
 from app.models import PostStatus
 from app.resources import CATALOG
 from app.settings import Settings
@@ -112,7 +113,9 @@ async def serve(settings: Settings) -> None:
         sock = free_socket(settings.host)
         host, port = sock.getsockname()[:2]
         facts = {"url": f"http://{host}:{port}", "publishable": keys.publishable, "secret": keys.secret}
-        config = uvicorn.Config(application(settings, database), log_config=None, access_log=False, ws="none")
+        config = uvicorn.Config(
+            application(settings, database), http=Connection, log_config=None, access_log=False, ws="none"
+        )
         server = Server(config, lambda: print(json.dumps(facts), flush=True))
         when_stdin_closes(lambda: setattr(server, "should_exit", True))
         await server.serve(sockets=[sock])
