@@ -113,9 +113,15 @@ class Call:
         handler = self._handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise HTTPException(405, headers={"Allow": ", ".join(self._handlers)})
-        database: Database = request.state["service"].database
+        service = request.state["service"]
+        database: Database = service.database
         accounts: Accounts = scope["broadsheet.accounts"]
-        key = ANONYMOUS if self._open else await _key(request, accounts, database)
+        try:
+            key = ANONYMOUS if self._open else await _key(request, accounts, database)
+        except refusals.Refusal:
+            await service.rates.count(scope, None)
+            raise
+        await service.rates.count(scope, key)  # beside what `throttle` counts: like any other request
         response = await handler(Ask(request, accounts, database, key))
         await response(scope, receive, send)
 

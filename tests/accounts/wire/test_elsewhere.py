@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx2
 import pytest
+
+from app.data.database import Database
+from app.http.app import create_app
+from app.settings import RateLimits, Settings
+from tests.http.conftest import client_of
 
 
 @pytest.mark.parametrize("path", ["/authorize?provider=github", "/callback"])
@@ -28,3 +35,15 @@ async def test_storage_says_that_it_is_not_there(client: httpx2.AsyncClient, met
     response = await client.request(method, "/storage/v1/object/pictures/a.png")
     assert response.status_code == 404
     assert response.json()["error"] == "feature_disabled"
+
+
+async def test_account_calls_count_among_the_requests_of_an_address(settings: Settings, database: Database) -> None:
+    accounts = replace(settings.accounts, rates=RateLimits(anonymous=2))
+    app = create_app(replace(settings, accounts=accounts, production=True), database=database)
+    async with client_of(app) as client:
+        answers = [await client.get("/auth/v1/user", headers={"apikey": key}) for key in ("", "sb_secret_x", "wrong")]
+        last = await client.get("/auth/v1/health")
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert (last.status_code, last.json()["code"]) == (429, "over_request_rate_limit")
+    assert last.headers["ratelimit"].startswith('"default";r=0;')
+    assert int(last.headers["retry-after"]) > 0
