@@ -37,7 +37,7 @@ async def create(call: Call) -> Response:
         raise audit.denied(planned.resource)
     write, rows = _rows(call, planned, prefer, payload)
     target = _target(call, planned) if write.keyed else None
-    await call.prepare(write.resource, rows, new=True)
+    await call.prepare(write.resource, rows, new=target is None)
 
     async def work(session: AppSession) -> tuple[Upserted, bytes]:
         made = await _write(session, write, rows, target)

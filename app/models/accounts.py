@@ -1,6 +1,7 @@
 """What signing in leaves behind: sessions, API keys, one-time tokens, signing keys. Never resources.
 
-Secrets stand here as SHA-256 hashes in hexadecimal, but for private signing keys, which are encrypted.
+Secrets stand here as hashes in hexadecimal: SHA-256 of what is random, an HMAC by the installation's secret of what is
+not, or is derived from it. Private signing keys are encrypted.
 """
 
 from __future__ import annotations

@@ -12,12 +12,20 @@ from app.errors import BadValue
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,49}")
 SLUG = re.compile(r"[A-Za-z0-9._-]{1,200}")
+LONGEST = 2000  # characters of any name or address as it is given
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 def clean_name(text: str) -> str:
     """NFC, trimmed, inner white space collapsed."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(_nfc(text).split())
+
+
+def _nfc(text: str) -> str:
+    """Of at most `LONGEST` characters: the time that it takes grows with the square of the combining marks in a row."""
+    if len(text) > LONGEST:
+        raise BadValue(f"value too long for a name: {len(text)} characters", code="22001")
+    return unicodedata.normalize("NFC", text)
 
 
 def clean_title(text: str) -> str:
@@ -35,7 +43,7 @@ def clean_tag(text: str) -> str:
 
 
 def clean_email(text: str) -> str:
-    address = unicodedata.normalize("NFC", text).strip().lower()
+    address = _nfc(text).strip().lower()
     if not EMAIL.fullmatch(address) or len(address) > 254:
         raise BadValue(
             "this is no e-mail address", code="22023", hint="Send an address such as ada@example.org, or null."

@@ -220,6 +220,32 @@ async def test_many_who_refresh_at_once_get_one_token(here: Installation, ada: A
     assert await sessions_of(here.database, ada) == {signed.uid}
 
 
+async def test_refresh_that_waited_gives_what_is_newest_then(database: Database, ada: Account) -> None:
+    """It looks when it is its turn: what it had seen before would set the session back."""
+    first = await begin(database, ada)
+    async with database.writing(SYSTEM) as session:
+        waiting = asyncio.ensure_future(refresh(database, first))
+        token = first
+        for _ in range(2):
+            found = await sessions.refresh(session, VAULT, AccountSettings(), token)
+            assert isinstance(found, Opened)
+            token = found.refresh_token
+        await until_it_waits(database)
+        assert not waiting.done()
+    assert await waiting == token
+    assert parts(await refresh(database, token))[1] == 3
+
+
+async def until_it_waits(database: Database) -> None:
+    """On SQLite whoever writes waits for a turn, and has asked the database nothing so far."""
+    if database.name == "sqlite":
+        return
+    locked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(5), database.writer.connect() as connection:
+        while not await connection.scalar(text(locked)):
+            await connection.rollback()
+
+
 # ---- what is kept ---------------------------------------------------------------------------------------------------
 
 

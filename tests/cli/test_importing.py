@@ -187,6 +187,8 @@ def test_interrupted_run_says_how_far_it_came(tmp_path: Path) -> None:
     environment = {"BROADSHEET_DATA_DIR": str(tmp_path)}
     command = [sys.executable, "-c", PROGRAM, "demo", "--posts", "5000000"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # who starts the tests in the background of a shell has SIGINT ignored, and so would the program
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stderr is not None
         line = process.stderr.readline()

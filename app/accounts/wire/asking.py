@@ -93,7 +93,7 @@ class Ask:
         return account
 
     def require_admin(self) -> None:
-        """The secret key, as apikey or Bearer. Raises Refusal."""
+        """The secret key, as apikey, or as Bearer without one. Raises Refusal."""
         if self.key.role is not Role.SERVICE or self.key.scopes is not None:
             raise refusals.not_admin()
 

@@ -268,8 +268,10 @@ async def test_unknown_fields_of_clients_are_passed_over(here: Installation) -> 
 # ---- anonymous ------------------------------------------------------------------------------------------------------
 
 
-async def test_anonymous_user_has_a_session_and_no_address(installed: Installed) -> None:
-    async with installed(anonymous=True) as here:
+@pytest.mark.parametrize("confirm", [False, True])
+async def test_anonymous_user_has_a_session_and_no_address(installed: Installed, confirm: bool) -> None:
+    """Nor one to confirm."""
+    async with installed(anonymous=True, confirm_email=confirm) as here:
         found = entered(await here.client.post(f"{AUTH}/signup", json={"data": {"x": 1}, "gotrue_meta_security": {}}))
         shown = found["user"]
         assert (shown["is_anonymous"], shown["email"], shown["identities"]) == (True, "", [])
