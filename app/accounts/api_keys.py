@@ -17,9 +17,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, insert, or_, select, update
 
-from app.accounts import events
-from app.accounts.keys import KINDS, hash_of, is_complete, load_keys, make_key, replace_keys
+from app.accounts import FRESH, events
+from app.accounts.keys import KINDS, fingerprint, is_complete, load_keys, make_key, replace_keys
 from app.accounts.scopes import checked
+from app.accounts.standing import is_barred
+from app.accounts.vault import hash_of
 from app.data.database import Database
 from app.data.rules import SYSTEM, Principal, Role
 from app.data.session import AppSession
@@ -30,10 +32,8 @@ from app.query.driver import Lru
 
 log = logging.getLogger(__name__)
 
-FRESH = 5.0  # seconds for which a key is not asked for again
 KEPT = 10_000  # keys
 QUIET = 60.0  # seconds between two events about the use of one revoked key
-DIGITS = 16  # of a hash make a fingerprint
 AT_ONCE = timedelta(0)
 RESERVED = (*KINDS, "signing")  # what `rotate` calls the keys that are no named ones
 
@@ -115,7 +115,7 @@ class ApiKeys:
         """One statement at most; none for a text that is no key. The use of a revoked key becomes an event."""
         if not is_complete(key, *KINDS):
             return UNKNOWN
-        hashed, now = hash_of(key).hex(), database.clock()
+        hashed, now = hash_of(key), database.clock()
         kept = self._kept.hit(hashed)
         if kept is None or not _within(FRESH, kept[0], now):
             async with database.reading(SYSTEM) as session:
@@ -167,7 +167,9 @@ def _rows() -> Select[Any]:
 def _found(row: Any, now: datetime) -> Found:
     role = Role(row.role.value) if row.kind is KeyKind.USER and row.role is not None else ROLES.get(row.kind)
     scopes = None if row.scopes is None else frozenset(row.scopes)
-    return Found(_state(row, now), row.id, row.kind, row.key_hash[:DIGITS], row.user_id, role or Role.ANONYMOUS, scopes)
+    return Found(
+        _state(row, now), row.id, row.kind, fingerprint(row.key_hash), row.user_id, role or Role.ANONYMOUS, scopes
+    )
 
 
 def _state(row: Any, now: datetime) -> State:
@@ -175,14 +177,10 @@ def _state(row: Any, now: datetime) -> State:
         return State.REVOKED
     if row.expires_at is not None and row.expires_at <= now:
         return State.EXPIRED
-    if row.kind is KeyKind.USER and not _may_sign_in(row, now):
+    gone = row.deleted_at is not None
+    if row.kind is KeyKind.USER and (gone or is_barred(row.is_active, row.banned_until, now)):
         return State.BARRED
     return State.LIVE
-
-
-def _may_sign_in(row: Any, now: datetime) -> bool:
-    banned = row.banned_until is not None and row.banned_until > now
-    return bool(row.is_active) and row.deleted_at is None and not banned
 
 
 # ---- made, listed, rotated, revoked ---------------------------------------------------------------------------------
@@ -258,7 +256,7 @@ async def rotate_first(session: AppSession, data_dir: Path, kind: str, grace: ti
     """
     await _take_turn(session, "first run")
     keys, now = load_keys(data_dir), session.unit.now
-    old = hash_of(getattr(keys, kind)).hex()
+    old = hash_of(getattr(keys, kind))
     key = make_key(kind)
     known = await session.scalar(select(KEYS.c.id).where(KEYS.c.key_hash == old))  # of a file put back from a copy
     values = {"name": f"{kind} (first run)", "kind": KeyKind(kind), "created_at": now, "revoked_at": now + grace}
@@ -287,7 +285,7 @@ def _clean(name: str) -> str:
 
 def _info(row: Any, now: datetime) -> KeyInfo:
     same = {name: row._mapping[KEYS.c[name]] for name in SAME}
-    return KeyInfo(fingerprint=row.key_hash[:DIGITS], user=row.username, state=_state(row, now), **same)
+    return KeyInfo(fingerprint=fingerprint(row.key_hash), user=row.username, state=_state(row, now), **same)
 
 
 def _called(name_or_id: str) -> ColumnElement[bool]:
@@ -310,7 +308,7 @@ async def _insert(session: AppSession, values: dict[str, Any]) -> tuple[str, int
     key = make_key("publishable" if values["kind"] is KeyKind.PUBLISHABLE else "secret")
     row = {
         **values,
-        "key_hash": hash_of(key).hex(),
+        "key_hash": hash_of(key),
         "created_at": session.unit.now,
         "created_by": session.unit.who.user_id,
     }

@@ -12,11 +12,11 @@ import hmac
 from starlette.datastructures import Headers
 
 from app.accounts.api_keys import ApiKeys
-from app.accounts.keys import FirstKeys, fingerprint, hash_of
+from app.accounts.keys import FirstKeys, fingerprint
 from app.accounts.signing import KeyRing
 from app.accounts.standing import Standings
 from app.accounts.tokens import LONGEST, Claims, header_of, issuer, read, read_legacy, refused
-from app.accounts.vault import load_vault
+from app.accounts.vault import hash_of, load_vault
 from app.data.database import Database
 from app.data.rules import ANONYMOUS, SERVICE, Principal, Role
 from app.errors import Unauthorized

@@ -43,17 +43,16 @@ async def record(
     *,
     subject: str | None = None,
     details: Mapping[str, Any] | None = None,
-    actor_id: int | None = None,
     key_id: str | None = None,
 ) -> None:
-    """Writes an event in the session's unit of work: it stays if that does. The actor and the key are those of the
-    unit's caller unless given.
+    """Writes an event in the session's unit of work: it stays if that does. The actor is the unit's caller, and so is
+    the key unless given.
     """
     unit, address = session.unit, logs.address.get()
     row = {
         "at": unit.now,
         "kind": kind.value,
-        "actor_id": unit.who.user_id if actor_id is None else actor_id,
+        "actor_id": unit.who.user_id,
         "key_id": unit.who.key_id if key_id is None else key_id,
         "address": None if address is None else address[:LONGEST_ADDRESS],
         "request_id": unit.request_id,
@@ -66,21 +65,14 @@ async def record(
 
 
 async def record_alone(
-    database: Database,
-    who: Principal,
-    kind: Kind,
-    *,
-    subject: str | None = None,
-    details: Mapping[str, Any] | None = None,
-    actor_id: int | None = None,
-    key_id: str | None = None,
+    database: Database, who: Principal, kind: Kind, *, subject: str | None = None, key_id: str | None = None
 ) -> None:
     """Writes an event in a unit of work of its own, for what has none or is undone. Not to be called inside another,
     which on SQLite would wait for itself.
     """
 
     async def work(session: AppSession) -> None:
-        await record(session, kind, subject=subject, details=details, actor_id=actor_id, key_id=key_id)
+        await record(session, kind, subject=subject, key_id=key_id)
 
     await database.transact(who, work, request_id=logs.request_id.get())
 

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import msgspec
 
+from app.accounts import FRESH
 from app.accounts.files import replace, write_once
+from app.accounts.vault import hash_of
 from app.errors import BadSetting
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,6 @@ log = logging.getLogger(__name__)
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM, CHECKSUM = 22, 8  # characters; 22 of base 62 are 131 bits
 FILE = "keys.json"
-FRESH = 5.0  # seconds for which a running service does not look at the file again
 KINDS = ("publishable", "secret")
 
 
@@ -44,8 +45,8 @@ class Keys:
 class KeyHashes:
     """What a service keeps of its keys."""
 
-    publishable: bytes
-    secret: bytes
+    publishable: str
+    secret: str
 
     @classmethod
     def of(cls, keys: Keys) -> KeyHashes:
@@ -140,13 +141,9 @@ def is_complete(key: str, *kinds: str) -> bool:
     return bool(re.fullmatch(rf"sb_({'|'.join(kinds)})_[0-9A-Za-z]{{{RANDOM}}}", head)) and tail == checksum(head)
 
 
-def hash_of(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
-
-
-def fingerprint(hashed: bytes) -> str:
-    """What revisions and logs say instead of a key: 16 hexadecimal digits of its hash."""
-    return hashed.hex()[:16]
+def fingerprint(hashed: str) -> str:
+    """What revisions and logs say instead of a key: the first 16 digits of its hash."""
+    return hashed[:16]
 
 
 def vars_of(keys: Keys) -> dict[str, str]:

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
 
+from app.accounts.standing import is_barred
 from app.data.base import dumps
 from app.data.rules import Principal, Role, Values
 from app.data.session import AppSession
@@ -47,7 +48,7 @@ class Account:
     changed_at: datetime | None = None  # when that password was set
 
     def is_banned(self, now: datetime) -> bool:
-        return not self.is_active or (self.banned_until is not None and self.banned_until > now)
+        return is_barred(self.is_active, self.banned_until, now)
 
 
 def acting(account_id: int | None, session_uid: UUID | None = None) -> Principal:

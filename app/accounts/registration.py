@@ -12,18 +12,17 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import select
 
-from app.accounts import events
+from app.accounts import events, sessions
 from app.accounts.passwords import NewPassword, hash_password
 from app.data.rules import ADMINS, Owned, Pairs, Principal, Role, Row, Rule, Values
 from app.data.session import AppSession
 from app.errors import BadValue
-from app.models import Session, User
+from app.models import User
 from app.models.names import ascii_words
 
 PASSWORD = "password"  # the name of a field
-SESSIONS: Any = Session.__table__
 USERS: Any = User.__table__
 
 
@@ -68,7 +67,7 @@ def _confirm_address(old: Row | None, values: Values, now: datetime) -> None:
 async def _end(session: AppSession, old: Row, values: Values, who: Principal) -> None:
     """A new password or address ends all sessions but the one that it came from; a new role is recorded."""
     if PASSWORD in values or values.get("email", old["email"]) != old["email"]:
-        await end_sessions(session, old["id"], keep=who if who.user_id == old["id"] else None)
+        await sessions.end_all(session, old["id"], but=who.session if who.user_id == old["id"] else None)
     role = values.get("role", old["role"])
     if role != old["role"]:
         details = {"from": str(old["role"]), "to": str(role)}
@@ -82,14 +81,6 @@ async def _keep_password(values: Values, now: datetime) -> None:
     given = values[PASSWORD]
     accepted = given if isinstance(given, NewPassword) else await hash_password(given)
     values[PASSWORD] = {"hashed_password": accepted.hashed, "changed_at": now}
-
-
-async def end_sessions(session: AppSession, user_id: int, *, keep: Principal | None = None) -> None:
-    """Deletes the user's sessions, but the one that `keep` acts in."""
-    gone = SESSIONS.c.user_id == user_id
-    if keep is not None and keep.session is not None:
-        gone = and_(gone, SESSIONS.c.uid != keep.session)
-    await session.execute(delete(SESSIONS).where(gone))
 
 
 # ---- usernames ------------------------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ class Accounts:
     def vault(self) -> Vault:
         return self.authenticate.vault
 
+    @property
+    def new_role(self) -> UserRole:
+        """What who joins becomes."""
+        return UserRole(self.settings.accounts.sign_up_role)
+
     async def confirm(self, session: AppSession) -> None:
         """Inside the transaction of a write: whether its caller may still act. Raises Unauthorized, Forbidden."""
         await standing.confirm(session)
@@ -66,4 +71,4 @@ class Accounts:
         accepted = await hash_password(text, accounts.password_bytes)
         if not joins:
             return accepted
-        return replace(accepted, role=UserRole(accounts.sign_up_role), unconfirmed=accounts.confirm_email)
+        return replace(accepted, role=self.new_role, unconfirmed=accounts.confirm_email)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from app.accounts import events
 from app.accounts.passwords import same_text
@@ -90,12 +90,10 @@ async def end(session: AppSession, uid: UUID) -> None:
     await session.execute(delete(SESSIONS).where(SESSIONS.c.uid == uid))
 
 
-async def end_others(session: AppSession, user_id: int, uid: UUID) -> None:
-    await session.execute(delete(SESSIONS).where(and_(SESSIONS.c.user_id == user_id, SESSIONS.c.uid != uid)))
-
-
-async def end_all(session: AppSession, user_id: int) -> None:
-    await session.execute(delete(SESSIONS).where(SESSIONS.c.user_id == user_id))
+async def end_all(session: AppSession, user_id: int, *, but: UUID | None = None) -> None:
+    """The user's sessions, but the one with this uid."""
+    gone = [SESSIONS.c.user_id == user_id, *([] if but is None else [SESSIONS.c.uid != but])]
+    await session.execute(delete(SESSIONS).where(*gone))
 
 
 async def end_expired(session: AppSession, settings: AccountSettings, user_id: int) -> None:

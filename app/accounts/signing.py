@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import ECAlgorithm
 from sqlalchemy import insert, select, update
 
-from app.accounts import events
+from app.accounts import FRESH, events
 from app.accounts.vault import Vault
 from app.data.database import Database
 from app.data.rules import SYSTEM
@@ -28,7 +28,6 @@ from app.models import SigningKey
 ALGORITHM = "ES256"
 PUBLISHED = timedelta(minutes=10)  # how long a new key is shown before it signs; clients keep the list as long
 LIVE = 2  # keys that verify after a rotation
-FRESH = 5.0  # seconds for which the ring in memory is taken for that of the database
 
 KEYS: Any = SigningKey.__table__
 

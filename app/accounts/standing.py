@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, select
 
+from app.accounts import FRESH
 from app.accounts.tokens import Claims, refused
 from app.data.database import Database
 from app.data.rules import SYSTEM, Principal, Role
@@ -22,7 +23,6 @@ from app.errors import Forbidden
 from app.models import Session, User
 from app.query.driver import Lru
 
-FRESH = 5.0  # seconds
 KEPT = 10_000  # callers
 
 USERS: Any = User.__table__
@@ -43,8 +43,13 @@ class Standing:
         """Raises Unauthorized for who may not act any more."""
         if not self.has_session:
             raise refused("the session has ended")
-        if not self.is_active or (self.banned_until is not None and self.banned_until > now):
+        if is_barred(self.is_active, self.banned_until, now):
             raise refused("this user is banned")
+
+
+def is_barred(is_active: bool, banned_until: datetime | None, now: datetime) -> bool:
+    """Whether such a user may neither sign in nor act."""
+    return not is_active or (banned_until is not None and banned_until > now)
 
 
 class Standings:

@@ -66,5 +66,5 @@ def load_vault(settings: Settings) -> Vault:
 
 
 def hash_of(token: str) -> str:
-    """What is kept of a random token: its SHA-256, in hexadecimal."""
+    """What is kept of a random token or key: its SHA-256, in hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -30,7 +30,7 @@ from app.http.armour import LOOPBACK, ConnectionLimits, Guard
 from app.http.protocol import Connection
 from app.settings import Settings
 
-GRACE = 40  # seconds that running requests have to end; more than any of them may take, less than a supervisor waits
+GRACE = 40  # seconds until the process ends; what a statement may take is less, what a supervisor waits must be more
 PATIENCE = 0.9  # of the grace, until even those are sent away whose requests run still
 BACKLOG = 2048
 

@@ -43,7 +43,9 @@ COUNTERS = cast(Table, RateCounter.__table__)
 
 
 class DatabaseStorage(SlidingStorage):
-    """Time is the database's clock, read when it is the hit's turn. Raises what `database.transact` raises."""
+    """Time is that of the unit of work, so of this process, read when it is the hit's turn. Raises what
+    `database.transact` raises.
+    """
 
     def __init__(self, database: Database) -> None:
         super().__init__()

@@ -71,8 +71,8 @@ class TooMany(BroadsheetError):
 
 
 class Rates:
-    """Counts in a storage. Keys are made of what the server knows by itself, never of what a caller writes at will: a
-    new key each time would be a new limit each time.
+    """Counts in a storage. A key may hold what a caller writes at will (the address of an account) only where another
+    rate counts the same by what the server knows by itself: a new key each time is a new limit each time.
     """
 
     def __init__(self, storage: SlidingStorage) -> None:

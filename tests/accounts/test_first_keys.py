@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.accounts.api_keys import ApiKeys, State, present, rotate_first
-from app.accounts.keys import FirstKeys, KeyHashes, hash_of, load_keys, make_key, replace_keys
+from app.accounts.keys import FirstKeys, KeyHashes, load_keys, make_key, replace_keys
+from app.accounts.vault import hash_of
 from app.data.database import Database
 from app.data.rules import SYSTEM, Role
 from app.errors import BadSetting, BroadsheetError

@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import update
 
 from app.accounts.api_keys import create, revoke, rotate_first
-from app.accounts.keys import KeyHashes, Keys, fingerprint, hash_of, load_keys, make_key
+from app.accounts.keys import KeyHashes, Keys, fingerprint, load_keys, make_key
+from app.accounts.vault import hash_of
 from app.data.database import Database
 from app.data.rules import SYSTEM
 from app.errors import BadSetting

@@ -19,7 +19,7 @@ from app.accounts import one_time, people, redirects
 from app.accounts.one_time import Kind, Made
 from app.accounts.passwords import NewPassword, accept_hash
 from app.accounts.people import Account
-from app.accounts.registration import PASSWORD, end_sessions
+from app.accounts.registration import PASSWORD
 from app.accounts.tokens import AUDIENCE
 from app.accounts.wire import refusals, shapes
 from app.accounts.wire.asking import Ask, answer, email, flag, metadata, text
@@ -53,8 +53,8 @@ async def create_user(ask: Ask) -> Response:
     body = await ask.body()
     address, data = email(body), _joined(body)
     if address is None:
-        raise _invalid("Cannot create a user without an email")
-    default: Values = {"role": UserRole(ask.accounts.settings.accounts.sign_up_role), "user_metadata": data or None}
+        raise refusals.invalid("Cannot create a user without an email")
+    default: Values = {"role": ask.accounts.new_role, "user_metadata": data}
     values = default | await _values(ask, body) | _given_uid(body) | _app_metadata(body, {})
     confirms = flag(body, "email_confirm", default=False)
 
@@ -100,8 +100,6 @@ async def change_user(ask: Ask) -> Response:
         values = given | _merged(body, account)
         if confirms and (account.email_confirmed_at is None or values.get("email", account.email) != account.email):
             values["email_confirmed_at"] = session.unit.now
-        if values.get("email", account.email) != account.email:
-            await end_sessions(session, account.id)
         if account.is_anonymous and ("email" in values or PASSWORD in values):
             values["is_anonymous"] = False
         return await people.change(session, account.id, values)
@@ -141,13 +139,13 @@ async def generate_link(ask: Ask) -> Response:
     body, settings = await ask.body(), ask.accounts.settings
     type_ = text(body, "type") or ""
     if (kind := LINKS.get(type_)) is None:
-        raise _invalid(f"Generating a link requires a type: {', '.join(LINKS)}")
+        raise refusals.invalid(f"Generating a link requires a type: {', '.join(LINKS)}")
     address, new_address = email(body), email(body, "new_email")
     if address is None or (kind is Kind.EMAIL_CHANGE and new_address is None):
-        raise _invalid("Generating a link requires an email, and a change of email a new_email")
+        raise refusals.invalid("Generating a link requires an email, and a change of email a new_email")
     password = await _password(ask, body) if kind is Kind.SIGNUP else None
     if kind is Kind.SIGNUP and password is None:
-        raise _invalid("A link to sign up requires a password")
+        raise refusals.invalid("A link to sign up requires a password")
 
     async def work(session: AppSession) -> tuple[Account, Made]:
         account = await _linked(session, ask, kind, address, body, password)
@@ -180,8 +178,8 @@ async def _linked(
         if kind in (Kind.RECOVERY, Kind.EMAIL_CHANGE):
             raise refusals.Refusal(404, "user_not_found", "User with this email not found")
         data = metadata(body, "data", {}) or {}
-        given |= {"email": address, "email_confirmed_at": None, "user_metadata": data or None}
-        given["role"] = UserRole(ask.accounts.settings.accounts.sign_up_role)
+        given |= {"email": address, "email_confirmed_at": None, "user_metadata": data}
+        given["role"] = ask.accounts.new_role
         return await people.add(session, given | await names(session, data, address))
     if kind not in (Kind.SIGNUP, Kind.INVITE):
         return account
@@ -200,7 +198,7 @@ async def _values(ask: Ask, body: Mapping[str, Any]) -> Values:
     BadValue.
     """
     if text(body, "phone") is not None:
-        raise refusals.Refusal(400, "phone_provider_disabled", "Phone numbers are not supported")
+        raise refusals.no_phones()
     values: Values = {}
     if (address := email(body)) is not None:
         values["email"] = address
@@ -243,7 +241,7 @@ def _app_metadata(body: Mapping[str, Any], before: Mapping[str, Any]) -> Values:
 async def _password(ask: Ask, body: Mapping[str, Any]) -> NewPassword | None:
     hashed, password = text(body, "password_hash"), text(body, PASSWORD)
     if hashed is not None and password is not None:
-        raise _invalid("Only a password or a password hash should be provided")
+        raise refusals.invalid("Only a password or a password hash should be provided")
     if hashed is not None:
         return accept_hash(hashed)
     return None if password is None else await ask.accounts.new_password(password, joins=False)
@@ -253,7 +251,9 @@ def _role(text: str | None) -> UserRole:
     try:
         return UserRole(text or "")
     except ValueError:
-        raise _invalid(f"role must be one of {', '.join(UserRole)}, or {AUDIENCE}, which changes nothing") from None
+        raise refusals.invalid(
+            f"role must be one of {', '.join(UserRole)}, or {AUDIENCE}, which changes nothing"
+        ) from None
 
 
 def _ban(duration: str, now: datetime) -> datetime | None:
@@ -263,7 +263,7 @@ def _ban(duration: str, now: datetime) -> datetime | None:
     if DURATION.fullmatch(duration):
         seconds = sum(float(number) * SECONDS[unit] for number, unit in PART.findall(duration))
     if seconds > LONGEST_BAN:
-        raise _invalid('ban_duration must be a duration such as "24h" or "1h30m", or "none"')
+        raise refusals.invalid('ban_duration must be a duration such as "24h" or "1h30m", or "none"')
     return now + timedelta(seconds=seconds)
 
 
@@ -273,7 +273,7 @@ def _given_uid(body: Mapping[str, Any]) -> Values:
     try:
         return {"uid": UUID(given)}
     except ValueError:
-        raise _invalid("id must be a UUID") from None
+        raise refusals.invalid("id must be a UUID") from None
 
 
 def _number(ask: Ask, name: str, default: int, most: int) -> int:
@@ -282,7 +282,7 @@ def _number(ask: Ask, name: str, default: int, most: int) -> int:
     if not given:
         return default
     if not (given.isascii() and given.isdigit() and len(given) <= 10 and 1 <= int(given) <= most):
-        raise _invalid(f"{name} must be a number from 1 to {most}")
+        raise refusals.invalid(f"{name} must be a number from 1 to {most}")
     return int(given)
 
 
@@ -302,10 +302,6 @@ async def _required(session: AppSession, uid: UUID) -> Account:
 
 def _service(ask: Ask) -> Principal:
     return Principal(Role.SYSTEM, key_id=ask.key.key_id)
-
-
-def _invalid(message: str) -> refusals.Refusal:
-    return refusals.Refusal(400, "validation_failed", message)
 
 
 def _address_taken() -> refusals.Refusal:

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from app.accounts import one_time, people, redirects
 from app.accounts.one_time import PKCE_PREFIX, Kind, Taken
 from app.accounts.people import Account, acting
-from app.accounts.registration import end_sessions
 from app.accounts.sessions import Opened
 from app.accounts.wire import refusals
 from app.accounts.wire.asking import Ask, answer, email, text
@@ -43,7 +42,7 @@ async def verify(ask: Ask) -> Response:
     """POST /verify, with a token, or with an address and the digits that it was sent."""
     body = await ask.body()
     if text(body, "phone") is not None:
-        raise refusals.Refusal(400, "phone_provider_disabled", "Phone numbers are not supported")
+        raise refusals.no_phones()
     kinds, token, digits = _kinds(text(body, "type")), text(body, "token_hash"), text(body, "token")
     await ask.accounts.throttle.verify(ask.database)
     if token is not None:
@@ -52,7 +51,7 @@ async def verify(ask: Ask) -> Response:
         came = await _with_digits(ask, kinds, address, "".join(digits.split()))
     else:
         message = "Verify requires a token_hash, or an email and the token that was sent to it"
-        raise refusals.Refusal(400, "validation_failed", message)
+        raise refusals.invalid(message)
     return await session_answer(ask, *came)
 
 
@@ -60,7 +59,7 @@ async def follow(ask: Ask) -> Response:
     """GET /verify, as browsers open it. HEAD, by which programs look at links before people do, takes nothing."""
     kinds, token = _kinds(ask.query("type")), ask.query("token")
     if not token:
-        raise refusals.Refusal(400, "validation_failed", "Verify requires a token")
+        raise refusals.invalid("Verify requires a token")
     if ask.request.method == "HEAD":
         return answer({})
     await ask.accounts.throttle.verify(ask.database)
@@ -145,7 +144,6 @@ async def _proven(session: AppSession, taken: Taken | None) -> Account | None:
     confirmed: Values = {"email_confirmed_at": session.unit.now}
     if taken.kind is Kind.EMAIL_CHANGE:
         joined: Values = {"is_anonymous": False} if account.is_anonymous else {}
-        await end_sessions(session, account.id)
         return await people.change(session, account.id, {"email": taken.email, **confirmed, **joined})
     if taken.email != account.email:
         return None
@@ -166,7 +164,7 @@ def _required(ask: Ask, came: tuple[Account, Opened] | None) -> tuple[Account, O
 def _kinds(type_: str | None) -> tuple[Kind, ...]:
     if type_ not in TYPES:
         message = f"Verify requires a verification type: {', '.join(TYPES)}"
-        raise refusals.Refusal(400, "validation_failed", message)
+        raise refusals.invalid(message)
     return TYPES[type_]
 
 
@@ -183,7 +181,7 @@ async def exchange(ask: Ask, body: Mapping[str, Any]) -> Response:
     """
     code, verifier = text(body, "auth_code"), text(body, "code_verifier")
     if code is None or verifier is None:
-        raise refusals.Refusal(400, "validation_failed", "both auth_code and code_verifier should be non-empty")
+        raise refusals.invalid("both auth_code and code_verifier should be non-empty")
     async with ask.database.reading(SYSTEM) as session:
         found = await one_time.find(session, (Kind.PKCE,), code)
     if found is None or found.challenge is None:

@@ -64,7 +64,7 @@ async def send_otp(ask: Ask) -> Response:
         raise refusals.Refusal(422, "otp_disabled", "Signups not allowed for otp")
 
     async def join(session: AppSession) -> Account:
-        return await people.by_email(session, address) or await _add(session, settings, address, data)
+        return await people.by_email(session, address) or await _add(session, ask.accounts.new_role, address, data)
 
     async def deliver() -> None:
         joins = account is None and creates and settings.sign_up_open
@@ -80,9 +80,9 @@ async def resend(ask: Ask) -> Response:
     body = await ask.body()
     type_ = text(body, "type")
     if type_ in ("sms", "phone_change"):
-        raise _no_phones()
+        raise refusals.no_phones()
     if type_ not in ("signup", "email_change"):
-        raise refusals.Refusal(400, "validation_failed", "Resend requires a type: signup, email_change")
+        raise refusals.invalid("Resend requires a type: signup, email_change")
     address, challenge = await _admitted(ask, body)
     account = await _known(ask, address)
 
@@ -108,11 +108,11 @@ async def _resend_change(ask: Ask, account: Account, challenge: Challenge | None
 async def _admitted(ask: Ask, body: Mapping[str, Any]) -> tuple[str, Challenge | None]:
     """The address that asks for a mail, counted. Raises Refusal, TooMany."""
     if text(body, "phone") is not None:
-        raise _no_phones()
+        raise refusals.no_phones()
     require_mailer(ask)
     address, challenge = email(body), challenge_of(body)
     if address is None:
-        raise refusals.Refusal(400, "validation_failed", "An email address is required")
+        raise refusals.invalid("An email address is required")
     await ask.accounts.throttle.sign_up(ask.database)
     await ask.accounts.throttle.mail(ask.database, address)
     return address, challenge
@@ -123,7 +123,7 @@ async def _known(ask: Ask, address: str) -> Account | None:
         return await people.by_email(session, address)
 
 
-async def _add(session: AppSession, settings: Settings, address: str, data: Mapping[str, Any]) -> Account:
+async def _add(session: AppSession, role: UserRole, address: str, data: Mapping[str, Any]) -> Account:
     """A username that is taken gives way to a free one: its refusal would tell that the address is unknown."""
     wanted, full_name = data.get("username"), data.get("full_name")
     base = wanted if isinstance(wanted, str) else address.partition("@")[0]
@@ -132,8 +132,8 @@ async def _add(session: AppSession, settings: Settings, address: str, data: Mapp
         "email_confirmed_at": None,
         "username": await free_username(session, base),
         "full_name": clean_name(full_name)[:100] if isinstance(full_name, str) else None,
-        "role": UserRole(settings.accounts.sign_up_role),
-        "user_metadata": dict(data) or None,
+        "role": role,
+        "user_metadata": dict(data),
     }
     return await people.add(session, values)
 
@@ -151,10 +151,6 @@ async def _attempt(deliver: Callable[[], Awaitable[None]]) -> None:
         await deliver()
     except BroadsheetError as exc:
         log.warning("a mail could not be sent", extra={"code": exc.code})
-
-
-def _no_phones() -> refusals.Refusal:
-    return refusals.Refusal(400, "phone_provider_disabled", "Phone numbers are not supported")
 
 
 # ---- a mail ---------------------------------------------------------------------------------------------------------
@@ -211,10 +207,10 @@ def challenge_of(body: Mapping[str, Any]) -> Challenge | None:
         return None
     if given is None or method is None:
         message = "PKCE flow requires code_challenge_method and code_challenge"
-        raise refusals.Refusal(400, "validation_failed", message)
+        raise refusals.invalid(message)
     if method.lower() not in METHODS:
-        raise refusals.Refusal(400, "validation_failed", "code_challenge_method must be s256 or plain")
+        raise refusals.invalid("code_challenge_method must be s256 or plain")
     if not CHALLENGE.fullmatch(given):
         message = "code_challenge must have 43 to 128 of A-Z, a-z, 0-9, dot, _, ~ and -"
-        raise refusals.Refusal(400, "validation_failed", message)
+        raise refusals.invalid(message)
     return Challenge(given, method.lower())

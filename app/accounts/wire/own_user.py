@@ -31,7 +31,7 @@ async def change_user(ask: Ask) -> Response:
     """
     claims, body = await ask.claims(), await ask.body()
     if text(body, "phone") is not None:
-        raise refusals.Refusal(400, "phone_provider_disabled", "Phone numbers are not supported")
+        raise refusals.no_phones()
     account = await _own(ask, claims)
     await ask.accounts.throttle.sign_up(ask.database)
     metadata(body, "data", account.user_metadata)  # is it one at all
@@ -65,7 +65,7 @@ async def log_out(ask: Ask) -> Response:
     """Ends this session, the user's others, or all."""
     claims, scope = await ask.claims(), ask.query("scope") or "global"
     if scope not in SCOPES:
-        raise refusals.Refusal(400, "validation_failed", f"Unsupported logout scope {scope!r}"[:100])
+        raise refusals.invalid(f"Unsupported logout scope {scope!r}"[:100])
 
     async def work(session: AppSession) -> None:
         account = await ask.signed_in(session, claims)
@@ -73,7 +73,7 @@ async def log_out(ask: Ask) -> Response:
             case "local":
                 await sessions.end(session, claims.session)
             case "others":
-                await sessions.end_others(session, account.id, claims.session)
+                await sessions.end_all(session, account.id, but=claims.session)
             case _:
                 await sessions.end_all(session, account.id)
 

@@ -57,6 +57,15 @@ def taken(exc: Conflict) -> Refusal:
     return Refusal(422, "validation_failed", "Username already taken", hint="Send another data.username.")
 
 
+def invalid(message: str) -> Refusal:
+    """For what a body or query says."""
+    return Refusal(400, "validation_failed", message)
+
+
+def no_phones() -> Refusal:
+    return Refusal(400, "phone_provider_disabled", "Phone numbers are not supported")
+
+
 def bad_credentials() -> Refusal:
     """One answer for a wrong password and for an unknown account."""
     return Refusal(400, "invalid_credentials", "Invalid login credentials")

@@ -22,7 +22,6 @@ from app.accounts.wire.mailing import challenge_of, require_mailer, send_link
 from app.data.rules import SYSTEM, Values
 from app.data.session import AppSession
 from app.errors import BadValue
-from app.models import UserRole
 
 # ---- sign-up --------------------------------------------------------------------------------------------------------
 
@@ -31,18 +30,18 @@ async def sign_up(ask: Ask) -> Response:
     """A new user; with a session, unless the address must be confirmed first."""
     body = await ask.body()
     if text(body, "phone") is not None:
-        raise refusals.Refusal(400, "phone_provider_disabled", "Phone signups are disabled")
+        raise refusals.no_phones()
     address = email(body)
     if address is None and text(body, PASSWORD) is None:
         return await _sign_up_anonymously(ask, body)
     if not ask.accounts.settings.sign_up_open:
         raise _closed()
     if address is None:
-        raise refusals.Refusal(400, "validation_failed", "Signup requires a valid email")
+        raise refusals.invalid("Signup requires a valid email")
     await ask.accounts.throttle.sign_up(ask.database)
     data = metadata(body, "data", {}) or {}
     accepted = await ask.accounts.new_password(text(body, PASSWORD) or "", joins=True)
-    values: Values = {"email": address, PASSWORD: accepted, "user_metadata": data or None}
+    values: Values = {"email": address, PASSWORD: accepted, "user_metadata": data}
     if ask.accounts.settings.accounts.confirm_email:
         return await _sign_up_pending(ask, body, values)
 
@@ -73,7 +72,7 @@ async def _sign_up_pending(ask: Ask, body: Mapping[str, Any], values: Values) ->
         known = await _holder(session, address)
         if known is not None:
             return known, False
-        return await people.add(session, values | await names(session, values["user_metadata"] or {}, address)), True
+        return await people.add(session, values | await names(session, values["user_metadata"], address)), True
 
     account, made = await ask.write(SYSTEM, work)
     if account.email_confirmed_at is None:
@@ -84,7 +83,7 @@ async def _sign_up_pending(ask: Ask, body: Mapping[str, Any], values: Values) ->
 def _nobody(ask: Ask, known: Account, values: Values) -> dict[str, Any]:
     """Looks like a new user with this address; applications tell it by its empty list of identities."""
     now = shapes.time_text(ask.now)
-    shown = shapes.user_json(known) | {"user_metadata": values["user_metadata"] or {}, "identities": []}
+    shown = shapes.user_json(known) | {"user_metadata": values["user_metadata"], "identities": []}
     hidden = ("email_confirmed_at", "confirmed_at", "last_sign_in_at", "banned_until")
     fake = {"id": str(uuid4()), "created_at": now, "updated_at": now, "is_anonymous": False}
     fake["app_metadata"] = {"provider": "email", "providers": ["email"], "user_id": 0}
@@ -98,8 +97,7 @@ async def _sign_up_anonymously(ask: Ask, body: Mapping[str, Any]) -> Response:
         raise _closed()
     await ask.accounts.throttle.anonymous(ask.database)
     data = metadata(body, "data", {}) or {}
-    role = UserRole(ask.accounts.settings.accounts.sign_up_role)
-    values: Values = {"user_metadata": data or None, "is_anonymous": True, "role": role}
+    values: Values = {"user_metadata": data, "is_anonymous": True, "role": ask.accounts.new_role}
 
     async def work(session: AppSession) -> tuple[Account, Opened]:
         account = await people.add(session, values | {"username": await free_username(session, "")})
@@ -132,10 +130,10 @@ async def token(ask: Ask) -> Response:
 async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
     """One answer, after the same time, for a wrong password and for an account that is not there."""
     if text(body, "phone") is not None:
-        raise refusals.Refusal(400, "phone_provider_disabled", "Phone logins are disabled")
+        raise refusals.no_phones()
     address, password = _address(body), text(body, PASSWORD)
     if password is None:
-        raise refusals.Refusal(400, "validation_failed", "missing email or password")
+        raise refusals.invalid("missing email or password")
     throttle = ask.accounts.throttle
     await throttle.token(ask.database)
     await throttle.sign_in(ask.database, address)
@@ -163,7 +161,7 @@ async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
 async def _refresh(ask: Ask, body: Mapping[str, Any]) -> Response:
     given = text(body, "refresh_token")
     if given is None:
-        raise refusals.Refusal(400, "validation_failed", "refresh_token required")
+        raise refusals.invalid("refresh_token required")
     await ask.accounts.throttle.token(ask.database)
 
     async def work(session: AppSession) -> tuple[Account, Opened] | Refused:
@@ -191,7 +189,7 @@ def _address(body: Mapping[str, Any]) -> str:
     except BadValue:
         raise refusals.bad_credentials() from None
     if address is None:
-        raise refusals.Refusal(400, "validation_failed", "missing email or password")
+        raise refusals.invalid("missing email or password")
     return address
 
 

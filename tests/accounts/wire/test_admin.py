@@ -13,9 +13,10 @@ from sqlalchemy import select
 from supabase_auth.types import Session, User, UserList
 
 from app.accounts import people
-from app.accounts.keys import Keys, fingerprint, hash_of
+from app.accounts.keys import Keys, fingerprint
 from app.accounts.passwords import hash_password
 from app.accounts.people import Account
+from app.accounts.vault import hash_of
 from app.data.database import Database
 from app.data.rules import SYSTEM
 from app.models import OneTimeToken, Post, Revision
