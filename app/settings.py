@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from app.errors import BadSetting
 
@@ -129,8 +129,12 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody but this machine is meant to come: a loopback address, and not in production."""
-        return not self.production and is_loopback(self.host)
+        """Whether nobody but this machine is meant to come: a loopback address, no proxy before it, no public URL
+        elsewhere, and not in production.
+        """
+        site = urlsplit(self.public_url).hostname
+        elsewhere = self.production or bool(self.trusted_proxies) or (site is not None and not is_loopback(site))
+        return is_loopback(self.host) and not elsewhere
 
     @property
     def sign_up_open(self) -> bool:
@@ -159,7 +163,7 @@ class Settings:
             allow_rollback=_switch(env, "BROADSHEET_TX_ROLLBACK"),
             server_timing=_switch(env, "BROADSHEET_SERVER_TIMING"),
             log_level=_choice(env, "BROADSHEET_LOG_LEVEL", ("info", "debug", "warning", "error")),
-            allowed_hosts=_list(env, "BROADSHEET_ALLOWED_HOSTS"),
+            allowed_hosts=_hosts(env, "BROADSHEET_ALLOWED_HOSTS"),
             trusted_proxies=_networks(env, "BROADSHEET_TRUSTED_PROXIES"),
             rate_store=_choice(env, "BROADSHEET_RATE_STORE", ("memory", "database")),
             secret=_secret(env, "BROADSHEET_SECRET"),
@@ -240,6 +244,14 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:
             ipaddress.ip_network(part)
         except ValueError:
             raise BadSetting(f"{name} must be addresses or networks such as 10.0.0.0/8, not {part!r}") from None
+    return found
+
+
+def _hosts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = _list(env, name)
+    for part in found:
+        if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", part):
+            raise BadSetting(f"{name} must be names such as blog.example.org or *.example.org, not {part!r}")
     return found
 
 

@@ -238,6 +238,15 @@ def test_loopback(host: str, local: bool) -> None:
     assert is_loopback(host) is local
     assert Settings(host=host).is_local is local
     assert not Settings(host=host, production=True).is_local
+    assert not Settings(host=host, trusted_proxies=("127.0.0.1",)).is_local
+    assert not Settings(host=host, public_url="https://blog.example.org").is_local
+    assert Settings(host=host, public_url="http://localhost:3000").is_local is local
+
+
+@pytest.mark.parametrize("text", ["*", "blog.example.org:8000", "https://blog.example.org", "a b", "*.", "a.*.b"])
+def test_name_of_a_host_that_could_never_match_is_refused(text: str) -> None:
+    with pytest.raises(BadSetting, match=r"^BROADSHEET_ALLOWED_HOSTS must be names"):
+        from_env(ALLOWED_HOSTS=text)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, delete, insert, null, or_, select, update
 
+from app.accounts import people
 from app.accounts.passwords import same_text
 from app.accounts.people import Account
 from app.accounts.vault import Vault, hash_of
@@ -88,7 +89,7 @@ async def make(
 ) -> Made:
     """A token in place of the user's older ones of this kind, made out to `email` or else to the user's address."""
     now, address = session.unit.now, email or account.email
-    await session.take_turns(f"one-time tokens {account.id}")
+    await people.lock(session, account.id)
     await session.execute(delete(TOKENS).where(TOKENS.c.user_id == account.id, _gone(kind, now)))
     prefix = PKCE_PREFIX if challenge is not None and kind is not Kind.PKCE else ""
     made = Made(prefix + secrets.token_urlsafe(32), f"{secrets.randbelow(10**6):06}")
@@ -148,6 +149,7 @@ async def take_otp(session: AppSession, vault: Vault, kinds: Collection[Kind], e
 async def pending_address(session: AppSession, user_id: int) -> str | None:
     """The address to which the user wants to change, until the link to it is followed or replaced."""
     query = select(TOKENS.c.email).where(TOKENS.c.user_id == user_id, TOKENS.c.kind == Kind.EMAIL_CHANGE.value)
+    query = query.where(TOKENS.c.expires_at > session.unit.now)
     address: str | None = await session.scalar(query.order_by(TOKENS.c.id.desc()).limit(1))
     return address
 

@@ -64,9 +64,21 @@ async def by_id(session: AppSession, user_id: int) -> Account | None:
     return await _one(session, USERS.c.id == user_id)
 
 
+async def lock(session: AppSession, user_id: int) -> None:
+    """First of all, in a unit of work that also takes the user's sessions, tokens or password: others take them after
+    the user.
+    """
+    await session.execute(select(USERS.c.id).where(USERS.c.id == user_id).with_for_update())
+
+
 async def by_email(session: AppSession, address: str) -> Account | None:
     """`address` in its one form (`clean_email`)."""
     return await _one(session, USERS.c.email == address)
+
+
+async def by_name(session: AppSession, name: str) -> Account | None:
+    """By address or username, each in its one form; no username holds an @."""
+    return await _one(session, (USERS.c.email if "@" in name else USERS.c.username) == name)
 
 
 async def page(session: AppSession, *, limit: int, offset: int) -> tuple[list[Account], int]:

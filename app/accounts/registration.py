@@ -12,18 +12,19 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.accounts import events, sessions
 from app.accounts.passwords import NewPassword, hash_password
 from app.data.rules import ADMINS, Owned, Pairs, Principal, Role, Row, Rule, Values
 from app.data.session import AppSession
 from app.errors import BadValue
-from app.models import User
+from app.models import OneTimeToken, User
 from app.models.names import ascii_words
 
 PASSWORD = "password"  # the name of a field
 USERS: Any = User.__table__
+TOKENS: Any = OneTimeToken.__table__
 
 
 def guarded(rule: Rule) -> Rule:
@@ -65,9 +66,12 @@ def _confirm_address(old: Row | None, values: Values, now: datetime) -> None:
 
 
 async def _end(session: AppSession, old: Row, values: Values, who: Principal) -> None:
-    """A new password or address ends all sessions but the one that it came from; a new role is recorded."""
+    """A new password or address ends all sessions but the one that it came from, and all links and codes; a new role is
+    recorded.
+    """
     if PASSWORD in values or values.get("email", old["email"]) != old["email"]:
         await sessions.end_all(session, old["id"], but=who.session if who.user_id == old["id"] else None)
+        await session.execute(delete(TOKENS).where(TOKENS.c.user_id == old["id"]))
     role = values.get("role", old["role"])
     if role != old["role"]:
         details = {"from": str(old["role"]), "to": str(role)}

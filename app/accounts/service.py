@@ -56,6 +56,8 @@ class Accounts:
         joins = new and who.view is not Role.ADMIN
         if joins and not self.settings.sign_up_open:
             raise Forbidden(f"permission denied for table {resource.name}")
+        if joins and self.settings.accounts.confirm_email:  # where nobody shall learn whose address is known
+            raise Forbidden("register with POST /auth/v1/signup", hint="It sends the mail that confirms the address.")
         if (joins and (batched or len(rows) > 1)) or (batched and any(PASSWORD in row for row in rows)):
             hint = "Register one user with each request, outside of batches."
             raise BroadsheetError("Feature not implemented", code="PGRST127", hint=hint)

@@ -6,9 +6,10 @@ meet it; the pair before it verifies until it is retired. Source: supabase 1.6.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +28,8 @@ from app.models import SigningKey
 
 ALGORITHM = "ES256"
 PUBLISHED = timedelta(minutes=10)  # how long a new key is shown before it signs; clients keep the list as long
-LIVE = 2  # keys that verify after a rotation
+LEEWAY = 60  # seconds for clocks that differ
+TURN = "signing keys"
 
 KEYS: Any = SigningKey.__table__
 
@@ -77,7 +79,7 @@ class KeyRing:
 
     async def _begin(self, session: AppSession) -> tuple[Pair, ...]:
         """The first pair, made by one of all who ask for it at the same time."""
-        await session.take_turns("signing keys")
+        await session.take_turns(TURN)
         if not _is_usable(await self._load(session)):
             await add_pair(session, self._vault)
         return await self._load(session)
@@ -119,14 +121,17 @@ async def add_pair(session: AppSession, vault: Vault) -> str:
     return kid
 
 
-async def rotate(session: AppSession, vault: Vault, *, now: bool = False) -> str:
-    """Adds a pair; all but the newest two are retired, with `now` all but the new one, which ends every token at once.
-
-    The kid of the new pair.
+async def rotate(session: AppSession, vault: Vault, life: timedelta, *, now: bool = False) -> str:
+    """Adds a pair, and retires those of whose tokens, which live for `life`, none is left: their successor has signed
+    for as long. With `now` all older ones are retired, which ends every token at once. The kid of the new pair.
     """
-    query = select(KEYS.c.id).where(KEYS.c.retired_at.is_(None)).order_by(KEYS.c.created_at.desc(), KEYS.c.id.desc())
-    present: Sequence[int] = (await session.execute(query)).scalars().all()
-    await _retire(session, present if now else present[LIVE - 1 :])
+    await session.take_turns(TURN)
+    columns = (KEYS.c.id, KEYS.c.created_at)
+    query = select(*columns).where(KEYS.c.retired_at.is_(None)).order_by(KEYS.c.created_at.desc(), KEYS.c.id.desc())
+    present = (await session.execute(query)).all()
+    over = session.unit.now - PUBLISHED - life - timedelta(seconds=LEEWAY)
+    past = [old.id for successor, old in itertools.pairwise(present) if successor.created_at <= over]
+    await _retire(session, [row.id for row in present] if now else past)
     kid = await add_pair(session, vault)
     await events.record(session, events.Kind.signing_key_rotated, subject=f"key {kid}", details={"now": now})
     return kid

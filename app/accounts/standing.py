@@ -69,9 +69,10 @@ class Standings:
             self._kept.store(key, kept)
         return principal_of(kept[1], claims.session, database.clock())
 
-    def forget(self) -> None:
-        """What was just changed by this process shall be seen at once."""
-        self._kept = Lru(KEPT)
+    def forget(self, user: UUID) -> None:
+        """What this process has just changed of a user shall be seen at once."""
+        for key in [key for key in self._kept if key[0] == user]:  # type: ignore[index]  # keys are pairs
+            del self._kept[key]
 
 
 async def standing(session: AppSession, user: UUID, session_uid: UUID) -> Standing | None:

@@ -1,9 +1,9 @@
 """How often accounts may be tried, made and written to: by account, and by address. Refuses with TooMany (429).
 
-The account is counted per address tightly and over all addresses loosely, so that nobody can lock out an owner who
-comes from elsewhere. Attempts count before the password is looked at, so that many at once do not pass together; a
-right one clears the account's count. Where nobody but this machine is meant to come, its own addresses are not counted
-by address, but for wrong passwords. Source: hazards K3, supabase 1.10.
+The account is counted per address tightly and over all addresses loosely, so that one address alone cannot lock out an
+owner who comes from elsewhere; very many can, for an hour. Attempts count before the password is looked at, so that
+many at once do not pass together; a right one clears the account's count. Where nobody but this machine is meant to
+come, its own addresses are not counted by address, but for wrong passwords. Source: hazards K3, supabase 1.10.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Throttle:
     def __init__(self, settings: Settings) -> None:
         rates = settings.accounts.rates
         self._in_database = settings.rate_store == "database"
-        self._is_local = settings.is_local and not settings.trusted_proxies
+        self._is_local = settings.is_local
         self._rates: Rates | None = None
         self._here = Rate("sign-in account here", rates.sign_in_account, MINUTE)
         self._here_hour = Rate("sign-in account here hour", rates.sign_in_account_hour, HOUR)

@@ -160,7 +160,8 @@ def rotate_named(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def rotate_signing(arguments: argparse.Namespace, settings: Settings) -> int:
     vault = load_vault(settings)
-    kid = _in_database(settings, partial(signing.rotate, vault=vault, now=arguments.now))
+    life = timedelta(seconds=settings.accounts.access_seconds)
+    kid = _in_database(settings, partial(signing.rotate, vault=vault, life=life, now=arguments.now))
     if arguments.now:
         print(f"{kid} signs within seconds, and no older access token is good any more")
     else:

@@ -173,8 +173,9 @@ def server_timing(trace: Trace) -> str:
 
 
 def template_of(scope: Scope) -> str:
+    """With the prefix of what is mounted."""
     route = scope.get("route")
-    return route.path if route is not None else "none"
+    return scope.get("root_path", "") + route.path if route is not None else "none"
 
 
 def _line(scope: Scope, trace: Trace, route: str, status: int, size: int, seconds: float) -> dict[str, Any]:

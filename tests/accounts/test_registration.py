@@ -126,11 +126,13 @@ async def test_role_of_a_new_user_is_the_settings(installed: Installed) -> None:
         assert await users(here.database, "role") == ["author"]
 
 
-async def test_confirmation_is_asked_for_on_this_way_too(installed: Installed) -> None:
+async def test_where_addresses_are_confirmed_nobody_registers_without_a_mail(installed: Installed) -> None:
+    """Nor learns by a 409 whose address is known."""
     async with installed(confirm_email=True) as here:
-        assert (await register(here, EVE | {"email": "eve@example.org"})).status_code == 201
-        answer = await here.enter("eve@example.org")
-        assert (answer.status_code, answer.json()["code"]) == (400, "email_not_confirmed")
+        for address in ("eve@example.org", "bob@example.org"):
+            answer = await register(here, EVE | {"email": address})
+            assert (answer.status_code, answer.json()["code"]) == (401, "42501")
+            assert "/auth/v1/signup" in answer.json()["message"]
         made = await register(here, EVE | {"username": "bob", "email": "bob@example.org"}, headers=here.secret)
         assert made.status_code == 201
         assert (await here.enter("bob@example.org")).status_code == 200

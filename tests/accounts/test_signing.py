@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,6 +19,7 @@ from tests.accounts.conftest import Ticks
 from tests.conftest import EPOCH, Clock, Statements
 
 VAULT = Vault(b"the secret of this installation!")
+LIFE = timedelta(hours=1)  # of an access token
 OTHER = Vault(b"the secret of another, not this!")
 
 
@@ -28,7 +30,7 @@ def ring(clock: Clock) -> KeyRing:
 
 async def rotated(database: Database, *, now: bool = False) -> str:
     async with database.writing(SYSTEM) as session:
-        return await rotate(session, VAULT, now=now)
+        return await rotate(session, VAULT, LIFE, now=now)
 
 
 async def kids(database: Database) -> list[str]:
@@ -135,18 +137,31 @@ async def test_pair_that_is_the_only_one_signs_at_once(database: Database, ring:
     assert await signs(database) == kid
 
 
-async def test_two_pairs_live_after_a_rotation(database: Database, ring: KeyRing, clock: Clock) -> None:
+async def test_two_pairs_live_where_rotations_are_rare(database: Database, ring: KeyRing, clock: Clock) -> None:
     made = [(await ring.signer(database)).kid]
     for _ in range(3):
-        clock.advance(3600)
         made.append(await rotated(database))
         assert await kids(database) == made[-2:]
+        clock.advance(86400)
 
 
-async def test_rotations_in_a_hurry_leave_a_pair_that_signs(database: Database, ring: KeyRing) -> None:
-    """Two within the ten minutes: the one that was published first signs."""
-    await ring.pairs(database)
-    made = [await rotated(database), await rotated(database)]
+async def test_pair_verifies_until_the_last_of_its_tokens_has_ended(
+    database: Database, ring: KeyRing, clock: Clock
+) -> None:
+    """It signs for ten minutes after the next was made, an hour is a token's life, and clocks differ by a minute."""
+    first = (await ring.signer(database)).kid
+    await rotated(database)
+    clock.advance(600 + 3600 + 59)
+    await rotated(database)
+    assert first in await kids(database)
+    clock.advance(1)
+    await rotated(database)
+    assert first not in await kids(database)
+
+
+async def test_rotations_in_a_hurry_end_no_token(database: Database, ring: KeyRing) -> None:
+    made = [(await ring.signer(database)).kid]
+    made += [await rotated(database), await rotated(database)]
     assert await kids(database) == made
     assert await signs(database) == made[0]
 

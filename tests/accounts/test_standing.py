@@ -72,7 +72,7 @@ async def test_sessions_of_one_user_are_remembered_apart(database: Database, ada
         await standings.principal(claims, database)
     async with database.writing(SYSTEM) as session:
         await sessions.end(session, first.session)
-    standings.forget()
+    standings.forget(ada.uid)
     with pytest.raises(Unauthorized, match="the session has ended"):
         await standings.principal(first, database)
     assert (await standings.principal(second, database)).user_id == ada.id

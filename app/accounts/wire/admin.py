@@ -105,7 +105,7 @@ async def change_user(ask: Ask) -> Response:
         return await people.change(session, account.id, values)
 
     changed = await ask.write(_service(ask), work)
-    ask.accounts.authenticate.standings.forget()
+    ask.accounts.authenticate.standings.forget(uid)
     return answer(shapes.user_json(changed))
 
 
@@ -124,7 +124,7 @@ async def delete_user(ask: Ask) -> Response:
         raise refusals.Refusal(409, "conflict", exc.message, hint=exc.hint) from None
     except NotFound:  # gone since it was found
         raise refusals.unknown_user() from None
-    ask.accounts.authenticate.standings.forget()
+    ask.accounts.authenticate.standings.forget(uid)
     return answer({})
 
 

@@ -121,6 +121,7 @@ class Call:
         except refusals.Refusal:
             await service.rates.count(scope, None)
             raise
+        scope["broadsheet.trace"].role = key.role.value
         await service.rates.count(scope, key)  # beside what `throttle` counts: like any other request
         response = await handler(Ask(request, accounts, database, key))
         await response(scope, receive, send)

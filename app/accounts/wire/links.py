@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from starlette.responses import Response
 
@@ -80,6 +81,7 @@ async def _with_token(ask: Ask, kinds: tuple[Kind, ...], token: str) -> tuple[Ac
     owner = await _owner(ask, kinds, token)
 
     async def work(session: AppSession) -> tuple[Account, Opened] | None:
+        await people.lock(session, owner)
         return await _enter(session, ask, await one_time.take(session, kinds, token))
 
     return _required(ask, await ask.write(acting(owner), work))
@@ -92,6 +94,8 @@ async def _with_digits(ask: Ask, kinds: tuple[Kind, ...], address: str, digits: 
         found = await one_time.find_otp(session, vault, kinds, address, digits)
 
     async def work(session: AppSession) -> tuple[Account, Opened] | None:
+        if found is not None:
+            await people.lock(session, found.user_id)
         return await _enter(session, ask, await one_time.take_otp(session, vault, kinds, address, digits))
 
     return _required(ask, await ask.write(acting(found.user_id if found else None), work))
@@ -101,19 +105,20 @@ async def _code_for(ask: Ask, kinds: tuple[Kind, ...], token: str) -> str:
     """The code of PKCE that the client exchanges for a session: what the link proved is written down now."""
     owner = await _owner(ask, kinds, token)
 
-    async def work(session: AppSession) -> str | None:
+    async def work(session: AppSession) -> tuple[UUID, str] | None:
+        await people.lock(session, owner)
         taken = await one_time.take(session, kinds, token)
-        account = await _proven(session, taken)
+        account = await _proven(session, ask, taken)
         if taken is None or account is None:
             return None
         made = await one_time.make(session, ask.accounts.vault, account, Kind.PKCE, challenge=taken.challenge)
-        return made.hashed_token
+        return account.uid, made.hashed_token
 
-    code = await ask.write(acting(owner), work)
-    if code is None:
+    done = await ask.write(acting(owner), work)
+    if done is None:
         raise refusals.otp_expired()
-    ask.accounts.authenticate.standings.forget()
-    return code
+    ask.accounts.authenticate.standings.forget(done[0])
+    return done[1]
 
 
 async def _owner(ask: Ask, kinds: tuple[Kind, ...], token: str) -> int:
@@ -126,11 +131,11 @@ async def _owner(ask: Ask, kinds: tuple[Kind, ...], token: str) -> int:
 
 
 async def _enter(session: AppSession, ask: Ask, taken: Taken | None) -> tuple[Account, Opened] | None:
-    account = await _proven(session, taken)
+    account = await _proven(session, ask, taken)
     return None if account is None else await begun(session, ask, account, METHOD)
 
 
-async def _proven(session: AppSession, taken: Taken | None) -> Account | None:
+async def _proven(session: AppSession, ask: Ask, taken: Taken | None) -> Account | None:
     """The user, with what the token proves written down; None for a token that does not count any more. Raises Refusal,
     Conflict.
     """
@@ -149,7 +154,7 @@ async def _proven(session: AppSession, taken: Taken | None) -> Account | None:
         return None
     if account.email_confirmed_at is not None:
         return account
-    if taken.kind is not Kind.SIGNUP:
+    if taken.kind is not Kind.SIGNUP and ask.accounts.settings.accounts.confirm_email:
         await people.drop_password(session, account.id)  # whoever set it never proved the address
     return await people.change(session, account.id, confirmed)
 
@@ -157,7 +162,7 @@ async def _proven(session: AppSession, taken: Taken | None) -> Account | None:
 def _required(ask: Ask, came: tuple[Account, Opened] | None) -> tuple[Account, Opened]:
     if came is None:
         raise refusals.otp_expired()
-    ask.accounts.authenticate.standings.forget()
+    ask.accounts.authenticate.standings.forget(came[0].uid)
     return came
 
 
@@ -192,6 +197,7 @@ async def exchange(ask: Ask, body: Mapping[str, Any]) -> Response:
         raise refusals.Refusal(400, "bad_code_verifier", "code challenge does not match previously saved code verifier")
 
     async def work(session: AppSession) -> tuple[Account, Opened]:
+        await people.lock(session, found.user_id)
         taken = await one_time.take(session, (Kind.PKCE,), code)
         account = None if taken is None else await people.by_id(session, taken.user_id)
         if account is None:

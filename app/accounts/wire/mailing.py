@@ -131,7 +131,7 @@ async def _add(session: AppSession, role: UserRole, address: str, data: Mapping[
         "email": address,
         "email_confirmed_at": None,
         "username": await free_username(session, base),
-        "full_name": clean_name(full_name)[:100] if isinstance(full_name, str) else None,
+        "full_name": clean_name(full_name[:400])[:100] if isinstance(full_name, str) else None,
         "role": role,
         "user_metadata": dict(data),
     }
@@ -154,25 +154,6 @@ async def _attempt(deliver: Callable[[], Awaitable[None]]) -> None:
 
 
 # ---- a mail ---------------------------------------------------------------------------------------------------------
-
-
-async def mail_link(
-    ask: Ask,
-    account: Account,
-    kind: str,
-    *,
-    email: str | None = None,
-    redirect_to: str | None = None,
-    body: Mapping[str, Any] | None = None,
-) -> None:
-    """Sends the user a link of this kind, to `email` or else to their address. `body` may hold a challenge of PKCE.
-    Raises Refusal, TooMany.
-    """
-    challenge, address = challenge_of(body or {}), email or account.email
-    assert address is not None, "who has no address is sent nothing"
-    require_mailer(ask)
-    await ask.accounts.throttle.mail(ask.database, address)
-    await send_link(ask, account, Kind(kind), address, redirect_to, challenge)
 
 
 def require_mailer(ask: Ask) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 from starlette.responses import Response
 
 from app.accounts import passwords, people, sessions
+from app.accounts.one_time import Kind
 from app.accounts.people import Account, acting
 from app.accounts.registration import PASSWORD
 from app.accounts.tokens import Claims
 from app.accounts.wire import refusals, shapes
 from app.accounts.wire.asking import Ask, answer, email, metadata, text
-from app.accounts.wire.mailing import challenge_of, mail_link, require_mailer
+from app.accounts.wire.mailing import challenge_of, require_mailer, send_link
 from app.data.rules import SYSTEM, Values
 from app.data.session import AppSession
 
@@ -36,10 +37,12 @@ async def change_user(ask: Ask) -> Response:
     await ask.accounts.throttle.sign_up(ask.database)
     metadata(body, "data", account.user_metadata)  # is it one at all
     address = _new_address(account, body)
-    later = address is not None and ask.accounts.settings.accounts.confirm_email
-    if later:
+    later = ask.accounts.settings.accounts.confirm_email
+    challenge = None
+    if later and address is not None:
         require_mailer(ask)
-        challenge_of(body)
+        challenge = challenge_of(body)
+        await ask.accounts.throttle.mail(ask.database, address)
     values = await _new_password(ask, account, body)
     if address is not None and not later:
         values["email"] = address
@@ -54,9 +57,9 @@ async def change_user(ask: Ask) -> Response:
         return await people.change(session, account.id, values if data is None else values | {"user_metadata": data})
 
     changed = await ask.write(who, work)
-    ask.accounts.authenticate.standings.forget()
-    if later:
-        await mail_link(ask, changed, "email_change", email=address, redirect_to=ask.query("redirect_to"), body=body)
+    ask.accounts.authenticate.standings.forget(claims.user)
+    if later and address is not None:
+        await send_link(ask, changed, Kind.EMAIL_CHANGE, address, ask.query("redirect_to"), challenge)
         return answer(shapes.user_json(changed) | {"new_email": address})
     return answer(shapes.user_json(changed))
 
@@ -78,7 +81,7 @@ async def log_out(ask: Ask) -> Response:
                 await sessions.end_all(session, account.id)
 
     await ask.write(SYSTEM, work)
-    ask.accounts.authenticate.standings.forget()
+    ask.accounts.authenticate.standings.forget(claims.user)
     return Response(status_code=204)
 
 

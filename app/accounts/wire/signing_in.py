@@ -22,6 +22,7 @@ from app.accounts.wire.mailing import challenge_of, require_mailer, send_link
 from app.data.rules import SYSTEM, Values
 from app.data.session import AppSession
 from app.errors import BadValue
+from app.models.names import clean_email, clean_username
 
 # ---- sign-up --------------------------------------------------------------------------------------------------------
 
@@ -131,18 +132,18 @@ async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
     """One answer, after the same time, for a wrong password and for an account that is not there."""
     if text(body, "phone") is not None:
         raise refusals.no_phones()
-    address, password = _address(body), text(body, PASSWORD)
+    name, password = _name(body), text(body, PASSWORD)
     if password is None:
         raise refusals.invalid("missing email or password")
     throttle = ask.accounts.throttle
     await throttle.token(ask.database)
-    await throttle.sign_in(ask.database, address)
+    await throttle.sign_in(ask.database, name)
     async with ask.database.reading(SYSTEM) as session:
-        account = await people.by_email(session, address)
+        account = await people.by_name(session, name)
     if not await passwords.verify(password, account.hashed_password if account else None) or account is None:
         await throttle.failed(ask.database)
         raise refusals.bad_credentials()
-    await throttle.signed_in(ask.database, address)
+    await throttle.signed_in(ask.database, name)
     stale = account.hashed_password is not None and passwords.needs_rehash(account.hashed_password)
     renewed = await passwords.rehashed(password) if stale else None
 
@@ -150,9 +151,10 @@ async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
         known = await people.by_id(session, account.id)
         if known is None or known.changed_at != account.changed_at:
             raise refusals.bad_credentials()
+        entered = await begun(session, ask, known, "password")
         if renewed is not None and account.hashed_password is not None:
             await people.renew_hash(session, account.id, account.hashed_password, renewed)
-        return await begun(session, ask, known, "password")
+        return entered
 
     found, opened = await ask.write(acting(account.id), work)
     return await session_answer(ask, found, opened, weak=_weakness(ask, password))
@@ -182,15 +184,15 @@ async def _refresh(ask: Ask, body: Mapping[str, Any]) -> Response:
     return await session_answer(ask, *result)
 
 
-def _address(body: Mapping[str, Any]) -> str:
-    """What is no address belongs to no account."""
+def _name(body: Mapping[str, Any]) -> str:
+    """An address or a username, which clients send as `email` too. What is neither belongs to no account."""
+    given = text(body, "email")
+    if given is None:
+        raise refusals.invalid("missing email or password")
     try:
-        address = email(body)
+        return clean_email(given) if "@" in given else clean_username(given)
     except BadValue:
         raise refusals.bad_credentials() from None
-    if address is None:
-        raise refusals.invalid("missing email or password")
-    return address
 
 
 def _weakness(ask: Ask, password: str) -> dict[str, Any] | None:

@@ -200,3 +200,12 @@ async def test_banned_user_gets_no_code_and_no_session_for_one(
         await people.change(session, ada.id, {"is_active": False})
     assert refusal_of(await exchange(client, code)) == (400, "user_banned")
     assert fragment_of(await client.get(mail.path))["error_code"] == "user_banned"
+
+
+async def test_new_password_ends_codes_that_are_out(
+    client: httpx2.AsyncClient, ada: Account, mails: Mails, secret: dict[str, str]
+) -> None:
+    code = await code_of(client, ada, mails, PKCE)
+    changed = await client.put(f"/auth/v1/admin/users/{ada.uid}", json={"password": "a new one, ada"}, headers=secret)
+    assert changed.status_code == 200
+    assert refusal_of(await exchange(client, code)) == (404, "flow_state_not_found")

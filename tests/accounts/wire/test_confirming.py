@@ -15,6 +15,7 @@ from app.data.rules import SYSTEM
 from app.models import Revision
 from tests.accounts.wire.asking import (
     AUTH,
+    EXPIRED,
     NOBODY,
     PASSWORD,
     Clients,
@@ -27,6 +28,7 @@ from tests.accounts.wire.asking import (
     person,
     refusal_of,
     sent,
+    sign_in,
     verify,
 )
 
@@ -140,3 +142,28 @@ async def test_mail_to_a_new_address_is_sent_again_while_it_is_awaited(
         again = await sent(client, mails, "/resend", {"type": "email_change", "email": ada.email})
         assert again.to == "lovelace@example.org"
         assert (await verify(client, "email_change", again)).status_code == 200
+
+
+async def test_change_that_is_awaited_is_over_when_an_admin_gives_another_address(
+    clients: Clients, ada: Account, mails: Mails, secret: dict[str, str]
+) -> None:
+    """Else whoever asked for it could come back as this user."""
+    async with clients(confirm_email=True) as client:
+        _, mail = await asked_change(client, ada, mails, "thief@example.org")
+        moved = await client.put(f"{AUTH}/admin/users/{ada.uid}", json={"email": "safe@example.org"}, headers=secret)
+        assert moved.status_code == 200
+        assert refusal_of(await verify(client, "email_change", mail)) == EXPIRED
+
+
+async def test_change_that_cannot_be_mailed_changes_nothing(clients: Clients, ada: Account, mails: Mails) -> None:
+    async with clients(confirm_email=True) as client:
+        session, _ = await asked_change(client, ada, mails, "new@example.org")
+        for _ in range(10):
+            body = {"email": "new@example.org", "password": "another good one"}
+            answer = await client.put(f"{AUTH}/user", json=body, headers=bearer(session))
+            if answer.status_code == 429:
+                break
+            body = {"password": PASSWORD}
+            assert (await client.put(f"{AUTH}/user", json=body, headers=bearer(session))).status_code == 200
+        assert refusal_of(answer) == (429, "over_request_rate_limit")
+        assert (await sign_in(client, ada.email)).status_code == 200

@@ -46,10 +46,22 @@ async def test_sign_in_opens_a_session(here: Installation, bob: Account) -> None
     assert len(await sessions_of(here.database, bob)) == 2
 
 
+async def test_username_does_as_well_as_an_address(here: Installation, bob: Account) -> None:
+    """Who has no address has no other way in; clients send it as `email`."""
+    for name in ("bob", " BOB "):
+        assert entered(await here.enter(name))["user"]["id"] == str(bob.uid)
+    assert refusal(await here.enter("bob", "wrong password")) == WRONG
+
+
 async def test_sign_in_that_goes_wrong_has_one_answer(here: Installation, bob: Account) -> None:
     """For a wrong password, an unknown address, and an account without a password."""
     eve = await add(here.database, "eve")
-    tried = [(BOB, "wrong password"), ("nobody@example.org", PASSWORD), (str(eve.email), PASSWORD), ("bob", PASSWORD)]
+    tried = [
+        (BOB, "wrong password"),
+        ("nobody@example.org", PASSWORD),
+        (str(eve.email), PASSWORD),
+        ("nobody", PASSWORD),
+    ]
     tried += [(BOB, PASSWORD + "\u00a0"), (BOB, PASSWORD.upper()), (BOB, "x" * 100_000), (BOB, "\u0301" * 500_000)]
     answers = [await here.enter(*one) for one in tried]
     assert [refusal(answer) for answer in answers] == [WRONG] * len(tried)
