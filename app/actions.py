@@ -136,7 +136,7 @@ async def search(session: AppSession, q: str) -> Sequence[int]:
     """
     connection = await session.connection()
     asked = bindparam("q", parse("wfts", q, None), type_=SearchText())
-    found = hits("posts", "id", asked, sqlite=connection.dialect.name == "sqlite")
+    found = hits("posts", "id", "title", asked, sqlite=connection.dialect.name == "sqlite")
     newest = (Post.published_at.desc().nulls_last(), Post.id.desc())
     query = select(Post.id).join(found, found.c.key == Post.id).order_by(found.c.rank, *newest).limit(MOST_FOUND)
     return (await session.scalars(query)).all()

@@ -82,12 +82,13 @@ async def standing(session: AppSession, user: UUID, session_uid: UUID) -> Standi
 
 async def confirm(session: AppSession) -> None:
     """Inside the transaction of a write: raises Unauthorized for who may not act any more, Forbidden where the role is
-    another one than the request was read for.
+    another one than the request was read for. An admin is held as found until the end: of two who remove each other at
+    once one stays.
     """
     who = session.unit.who
     if who.session is None or who.user_id is None:
         return
-    found = await _standing(session, USERS.c.id == who.user_id, who.session)
+    found = await _standing(session, USERS.c.id == who.user_id, who.session, holds=who.role is Role.ADMIN)
     if principal_of(found, who.session, session.unit.now).role is not who.role:
         raise Forbidden("your role was changed", hint=f"Send the request again in {FRESH:.0f} seconds.")
 
@@ -99,10 +100,14 @@ def principal_of(found: Standing | None, session_uid: UUID, now: datetime) -> Pr
     return Principal(found.role, found.user_id, session=session_uid)
 
 
-async def _standing(session: AppSession, known: ColumnElement[bool], session_uid: UUID) -> Standing | None:
+async def _standing(
+    session: AppSession, known: ColumnElement[bool], session_uid: UUID, *, holds: bool = False
+) -> Standing | None:
     own = and_(SESSIONS.c.user_id == USERS.c.id, SESSIONS.c.uid == session_uid)
     columns = (USERS.c.id, USERS.c.role, USERS.c.is_active, USERS.c.banned_until, SESSIONS.c.id.label("session_id"))
     query = select(*columns).select_from(USERS.outerjoin(SESSIONS, own)).where(known, USERS.c.deleted_at.is_(None))
+    if holds:
+        query = query.with_for_update(read=True, of=USERS)
     row = (await session.execute(query)).one_or_none()
     if row is None:
         return None

@@ -43,7 +43,7 @@ class Throttle:
         """Counts an attempt on an account, which need not exist."""
         rates, address = self._of(database), _address()
         try:
-            await rates.check(self._wrong, address)
+            await rates.spend(self._wrong, address)
             await rates.spend(self._here, f"{account} {address}")
             await rates.spend(self._here_hour, f"{account} {address}")
             await rates.spend(self._everywhere, account)
@@ -52,17 +52,11 @@ class Throttle:
             raise
 
     async def signed_in(self, database: Database, account: str) -> None:
-        """The password was right."""
+        """The password was right: the attempt counts against nobody."""
         rates, here = self._of(database), f"{account} {_address()}"
+        await rates.spend(self._wrong, _address(), -1)
         for rate, key in ((self._here, here), (self._here_hour, here), (self._everywhere, account)):
             await rates.forgive(rate, key)
-
-    async def failed(self, database: Database) -> None:
-        """The password was wrong: enough of these, and the address may try no other account either."""
-        try:
-            await self._of(database).spend(self._wrong, _address())
-        except TooMany:
-            await self._note_burst(database, _address())
 
     async def token(self, database: Database) -> None:
         await self._by_address(database, self._token)

@@ -10,13 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Subquery, Text, column, func, inspect, literal_column, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Subquery,
+    Text,
+    case,
+    column,
+    func,
+    inspect,
+    literal,
+    literal_column,
+    select,
+    table,
+)
 from sqlalchemy.types import TypeDecorator
 
 from app.query.fulltext import And, Not, Or, Phrase, Tree, tree_of
 
 EVERY_ROW = "\ue000"  # the word that the index of SQLite has for every row, and that no query can hold
-WEIGHTS = (10.0, 1.0, 0.0)  # of the columns of an index on SQLite, for the rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +110,17 @@ def matches(
     return _found(inspect(entity).selectable.name, query)
 
 
-def hits(name: str, key: str, query: ColumnElement[Any], *, sqlite: bool) -> Subquery:
+def hits(name: str, key: str, first: str, query: ColumnElement[Any], *, sqlite: bool) -> Subquery:
     """The columns `key` and `rank` of every row that is found, whoever may see it; the lowest rank is the best.
 
-    A word of a title counts ten times one of the content on SQLite, two and a half times on PostgreSQL.
+    On SQLite rows that are found by their column `first` alone come before the others: its own rank, bm25, weighs words
+    by how many rows have them, and so would tell of rows that the caller may not see. On PostgreSQL a word of `first`
+    counts two and a half times another one.
     """
     if sqlite:
         index = table(f"{name}_fts", column("rowid"))
-        rank = func.bm25(literal_column(f"{name}_fts"), *WEIGHTS)
+        by_first = select(index.c.rowid).where(_match(name, literal(f"{{{first}}} : ").concat(query)))
+        rank = case((index.c.rowid.in_(by_first), 0), else_=1)
         found = select(index.c.rowid.label("key"), rank.label("rank")).where(_match(name, query))
         return found.subquery("hits")
     rows = table(name, column(key))

@@ -141,13 +141,13 @@ async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
     async with ask.database.reading(SYSTEM) as session:
         account = await people.by_name(session, name)
     if not await passwords.verify(password, account.hashed_password if account else None) or account is None:
-        await throttle.failed(ask.database)
         raise refusals.bad_credentials()
     await throttle.signed_in(ask.database, name)
     stale = account.hashed_password is not None and passwords.needs_rehash(account.hashed_password)
     renewed = await passwords.rehashed(password) if stale else None
 
     async def work(session: AppSession) -> tuple[Account, Opened]:
+        await people.lock(session, account.id)
         known = await people.by_id(session, account.id)
         if known is None or known.changed_at != account.changed_at:
             raise refusals.bad_credentials()
