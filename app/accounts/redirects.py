@@ -61,7 +61,8 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     segments = parts.path.lower().replace("%2e", ".").split("/")
-    sane = parts.hostname and "@" not in parts.netloc and "." not in segments and ".." not in segments
+    bracketed = "[" not in parts.netloc or parts.netloc.startswith("[")
+    sane = parts.hostname and bracketed and "@" not in parts.netloc and "." not in segments and ".." not in segments
     return parts if sane else None
 
 

@@ -41,13 +41,12 @@ class Question:
     body: Any = None
 
 
-def reads(r: Random, both: tuple[World, World], kind: Kind, amount: int, *, ranked: bool) -> list[Question]:
-    """So many of the grammar, and a part of them of each other kind. `ranked`: what is searched comes by its rank."""
+def reads(r: Random, both: tuple[World, World], kind: Kind, amount: int) -> list[Question]:
+    """So many of the grammar, and a part of them of each other kind."""
     data = [tables_of(world) for world in both]
     asked = [from_grammar(r, data, kind) for _ in range(amount)]
     for share, make in KINDS:
         asked += [make(r, data, kind) for _ in range(max(4, round(amount * share)))]
-    asked += [searches(r, ranked=ranked) for _ in range(max(4, amount * 3 // 10))]
     return asked + list(of_everything())
 
 
@@ -145,12 +144,11 @@ def people(r: Random, data: list[Tables], kind: Kind) -> Question:
 # ---- functions, batches ---------------------------------------------------------------------------------------------
 
 
-def searches(r: Random, *, ranked: bool) -> Question:
-    """Words that visible and hidden posts have."""
+def searches(r: Random, data: list[Tables], kind: Kind) -> Question:
+    """Words that visible and hidden posts have; the order of what is found must not tell of the hidden ones."""
     known = [word for word in WORDS if word.strip()] + ["Text", "Gone"]
     q = r.choice([" ", " or ", " -"]).join(r.sample(known, r.randint(1, 2)))
     more = r.choice(["", "&select=id", "&select=title,author(username,email)", "&status=neq.published", "&limit=2"])
-    more += "" if ranked else "&order=id"
     headers = {"prefer": f"count={r.choice(['exact', 'planned'])}"} if r.random() < 0.5 else {}
     if r.random() < 0.3:
         path = f"{r.choice(SURFACES)}rpc/search?{more.removeprefix('&')}"
@@ -178,6 +176,7 @@ KINDS: tuple[tuple[float, Make], ...] = (
     (0.8, hidden_names),
     (0.5, items),
     (0.2, people),
+    (0.4, searches),
     (0.1, dashboards),
     (0.15, batches),
 )

@@ -95,7 +95,7 @@ async def test_a_rule_that_says_too_much_is_found(leaky: Leaky, fault: str) -> N
     name, model, change = FAULTS[fault]
     kind = KINDS[name]
     r = Random(f"{SEED} {name}")
-    assert await leaky.leaks(kind, faulty(model, change), lambda both: reads(r, both, kind, REQUESTS, ranked=False))
+    assert await leaky.leaks(kind, faulty(model, change), lambda both: reads(r, both, kind, REQUESTS))
 
 
 @ON_SQLITE
@@ -108,4 +108,4 @@ async def test_a_hidden_row_that_answers_a_write_is_found(leaky: Leaky) -> None:
 async def test_without_a_fault_nothing_is_found(leaky: Leaky) -> None:
     """In the same rules, copied."""
     kind, catalog = KINDS["author"], faulty(Post, lambda rule: rule)
-    assert await leaky.leaks(kind, catalog, lambda both: reads(Random(SEED), both, kind, 10, ranked=False)) == 0
+    assert await leaky.leaks(kind, catalog, lambda both: reads(Random(SEED), both, kind, 10)) == 0

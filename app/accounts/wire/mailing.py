@@ -102,6 +102,7 @@ async def _resend_change(ask: Ask, account: Account, challenge: Challenge | None
     async with ask.database.reading(SYSTEM) as session:
         wanted = await one_time.pending_address(session, account.id)
     if wanted is not None:
+        await ask.accounts.throttle.mail(ask.database, wanted)
         await send_link(ask, account, Kind.EMAIL_CHANGE, wanted, None, challenge)
 
 
