@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hmac
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ MOST_MEMORY, MOST_PASSES, MOST_LANES = 128 * 1024, 10, 8  # KiB; what a hash tha
 # OWASP's second choice of parameters for argon2id: 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _LIMITER: RunVar[CapacityLimiter] = RunVar("password_limiter")  # one for each event loop
+_PLACES: RunVar[int] = RunVar("password_places")  # taken, in each event loop
 
 # Of nobody's password: checked where there is no account, so that both answers take the same time.
 DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$YnJvYWRzaGVldGR1bW15IQ$4Ck9q6wQ2dVf3r0R9S7uX1mJc8bN5tLzYhP2aE6gWkU"
@@ -147,6 +149,19 @@ def accept_hash(hashed: object) -> NewPassword:
 def same_text(one: str, other: str) -> bool:
     """Compares secrets in a time that does not depend on where they differ."""
     return hmac.compare_digest(one.encode(), other.encode())
+
+
+@contextmanager
+def place() -> Generator[None]:
+    """A place in line for who brings a password, before anything is counted or asked of the database. Raises Busy."""
+    taken = _PLACES.get(0)
+    if taken >= HASHES_AT_ONCE + WAITING:
+        raise Busy
+    _PLACES.set(taken + 1)
+    try:
+        yield
+    finally:
+        _PLACES.set(_PLACES.get(1) - 1)
 
 
 async def _in_thread(work: Callable[..., T], *arguments: str) -> T:

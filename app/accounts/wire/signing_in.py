@@ -137,10 +137,12 @@ async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
         raise refusals.invalid("missing email or password")
     throttle = ask.accounts.throttle
     await throttle.token(ask.database)
-    await throttle.sign_in(ask.database, name)
-    async with ask.database.reading(SYSTEM) as session:
-        account = await people.by_name(session, name)
-    if not await passwords.verify(password, account.hashed_password if account else None) or account is None:
+    with passwords.place():
+        await throttle.sign_in(ask.database, name)
+        async with ask.database.reading(SYSTEM) as session:
+            account = await people.by_name(session, name)
+        right = await passwords.verify(password, account.hashed_password if account else None)
+    if not right or account is None:
         raise refusals.bad_credentials()
     await throttle.signed_in(ask.database, name)
     stale = account.hashed_password is not None and passwords.needs_rehash(account.hashed_password)
