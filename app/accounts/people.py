@@ -66,7 +66,7 @@ async def by_id(session: AppSession, user_id: int) -> Account | None:
 
 async def lock(session: AppSession, user_id: int) -> None:
     """First of all, in a unit of work that also takes the user's sessions, tokens or password: others take them after
-    the user.
+    the user. A statement of its own: what is joined to a row that was waited for is older than the wait.
     """
     await session.execute(select(USERS.c.id).where(USERS.c.id == user_id).with_for_update())
 

@@ -1,7 +1,6 @@
 """Accounts: the one object that holds what accounts need while the service runs, and what HTTP asks of them.
 
-accounts = Accounts(settings)
-create_app(settings, authenticate=accounts.authenticate, confirm=confirm, before_write=accounts.before_write, ...)
+`create_app` makes it where no other `authenticate` is given, and hands `authenticate`, `confirm` and `before_write` on.
 """
 
 from __future__ import annotations

@@ -171,9 +171,9 @@ class Rule:
 
     `cascades` names to-many relations whose rows are soft-deleted, restored and purged with this one; `touches`
     many-to-many relations whose far rows count as changed when this row is removed; `drops` one-to-many relations whose
-    rows are deleted for good when it is removed. `keeps` names relations whose
-    rows outlive a purge: then `retire(old)` gives the values that anonymise the row instead. `guarded` columns change
-    only through actions and take no part in versions. `maps_columns` names a JSON column that maps column names of
+    rows are deleted for good when it is removed. `keeps` names relations whose rows outlive a purge: then `retire(old)`
+    gives the values that anonymise the row instead. `guarded` columns change only through actions and take no part in
+    versions. `maps_columns` names a JSON column that maps column names of
     the table named by another column: readers see only their own columns. `search` names the field
     under which full-text operators look into the row.
     """

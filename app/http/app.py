@@ -129,14 +129,14 @@ def _hooks(settings: Settings, accounts: Accounts | None, authenticate: Authenti
     found = authenticate if accounts is None else accounts.authenticate
     assert found is not None
     rates = settings.accounts.rates
-    # behind a proxy that nobody named every caller is a loopback peer; alone on a machine the operator is
-    counts = settings.production or bool(settings.trusted_proxies)
     return _Hooks(
         authenticate=found,
         confirm=None if accounts is None else accounts.confirm,
         before_write=None if accounts is None else accounts.before_write,
         record_reads=events.record_foreign_rows,
-        rates=RequestRates(Rates(MemoryStorage()), rates.anonymous, rates.signed_in, count_loopback=counts),
+        rates=RequestRates(
+            Rates(MemoryStorage()), rates.anonymous, rates.signed_in, count_loopback=not settings.is_local
+        ),
     )
 
 
