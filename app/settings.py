@@ -106,6 +106,9 @@ class Settings:
     require_key: bool = False
     origins: tuple[str, ...] = ()
     allow_rollback: bool = False
+    require_if_match: bool = False
+    require_idempotency_key: bool = False
+    idempotency_hours: int = 24
     server_timing: bool = False
     log_level: str = "info"
     allowed_hosts: tuple[str, ...] = ()
@@ -161,6 +164,9 @@ class Settings:
             require_key=_switch(env, "BROADSHEET_REQUIRE_KEY"),
             origins=_list(env, "BROADSHEET_CORS_ORIGINS"),
             allow_rollback=_switch(env, "BROADSHEET_TX_ROLLBACK"),
+            require_if_match=_switch(env, "BROADSHEET_REQUIRE_IF_MATCH"),
+            require_idempotency_key=_switch(env, "BROADSHEET_REQUIRE_IDEMPOTENCY_KEY"),
+            idempotency_hours=_number(env, "BROADSHEET_IDEMPOTENCY_HOURS", default.idempotency_hours, 8760),
             server_timing=_switch(env, "BROADSHEET_SERVER_TIMING"),
             log_level=_choice(env, "BROADSHEET_LOG_LEVEL", ("info", "debug", "warning", "error")),
             allowed_hosts=_hosts(env, "BROADSHEET_ALLOWED_HOSTS"),

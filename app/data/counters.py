@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -14,14 +15,21 @@ class PoolCounters:
     waits: int = 0
     timeouts: int = 0
     invalidations: int = 0
-    retries: int = 0
     slipped: int = 0
+    repeated: Counter[str] = field(default_factory=Counter)  # by the code that asked for it
+
+    @property
+    def retries(self) -> int:
+        return self.repeated.total()
 
     def count_connect(self, *event: object) -> None:
         self.connects += 1
 
     def count_checkout(self, *event: object) -> None:
         self.checkouts += 1
+
+    def count_retry(self, code: str) -> None:
+        self.repeated[code] += 1
 
     def count_invalidation(self, *event: object) -> None:
         self.invalidations += 1

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +20,14 @@ from sqlalchemy import Dialect, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.data import engines, faults
+from app.data import engines, failpoints, faults
 from app.data.audit import Unit
 from app.data.catalog import Catalog
 from app.data.clock import Clock, now
 from app.data.counters import PoolCounters
+from app.data.failpoints import Point
 from app.data.lanes import Lanes
+from app.data.retrying import ATTEMPTS, repeat
 from app.data.rules import Principal, Role
 from app.data.running import Observe, finish, run_in_session, unobserved
 from app.data.session import AppSession
@@ -39,12 +40,6 @@ T = TypeVar("T")
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations" / "versions"
 CLOSING = 5  # seconds for connections to say goodbye
 LOCKED = 5  # seconds to wait for the writer on SQLite, as for one of another process
-REPEATS = {
-    "40001": 100,
-    "40P01": 100,
-    "55P03": 2,
-    "0A000": 1,
-}  # how often `transact` tries again; 55P03 has waited already
 DEFAULT_LIMITS = Limits()
 
 
@@ -175,6 +170,8 @@ class Database:
             session = self._session(connection, Unit(who, self.clock(), request_id))
             try:
                 with self._translated():
+                    if failpoints.ON:
+                        await failpoints.reach(Point.CHECKED_OUT)
                     yield session
                     await session.flush()
                     await self._commit(session)
@@ -187,36 +184,34 @@ class Database:
         work: Callable[[AppSession], Awaitable[T]],
         *,
         request_id: str | None = None,
-        attempts: int = 5,
+        attempts: int = ATTEMPTS,
+        keyed: bool = False,
     ) -> T:
-        """Run a whole unit of work, and again when the database asks for that. `work` must have no effect elsewhere."""
-        attempt = 1
-        while True:
-            try:
-                async with self.writing(who, request_id=request_id) as session:
-                    return await work(session)
-            except BroadsheetError as exc:
-                if attempt >= attempts or attempt > REPEATS.get(exc.code, 0):
-                    raise
-            self.counters.retries += 1
-            await asyncio.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))  # full jitter, seconds
-            attempt += 1
+        """Run a whole unit of work, and again when the database asks for that; `keyed` as in `retrying`. `work` must
+        have no effect elsewhere.
+        """
+
+        async def unit() -> T:
+            async with self.writing(who, request_id=request_id) as session:
+                return await work(session)
+
+        return await repeat(unit, self.counters, attempts=attempts, keyed=keyed)
 
     def _session(self, connection: AsyncConnection, unit: Unit, *, autoflush: bool = True) -> AppSession:
         bind: Any = connection  # its owner, who closes it, is the caller
         return AppSession(bind, catalog=self.catalog, unit=unit, runner=self.run, autoflush=autoflush)
 
     async def _commit(self, session: AppSession) -> None:
+        if failpoints.ON:
+            await failpoints.reach(Point.COMMITTING)
         try:
             await finish(session.commit())
-        except DBAPIError as exc:
-            if exc.connection_invalidated:
+        except (DBAPIError, BroadsheetError) as exc:
+            if self.name == "postgresql" and faults.is_lost(exc):
                 raise faults.outcome_unknown() from exc
             raise
-        except BroadsheetError as exc:
-            if exc.code == faults.LOST:  # a socket error or a time-out during COMMIT
-                raise faults.outcome_unknown() from exc
-            raise
+        if failpoints.ON:
+            await failpoints.reach(Point.COMMITTED)
 
     @contextlib.asynccontextmanager
     async def _in_turn(self) -> AsyncGenerator[None]:

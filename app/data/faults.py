@@ -52,6 +52,7 @@ class Answer:
 MISFIT = Answer(BadValue, "a value does not fit its column")  # our validation let it through: counted, see SLIPPED
 
 LOST = "PGRST001"
+UNKNOWN = "08007"  # lost during COMMIT
 
 # By SQLSTATE, the longest prefix first. PostgreSQL's details of 23502 and 23514 are the whole row, hash and all.
 ANSWERS: dict[str, Answer] = {
@@ -152,7 +153,15 @@ def outcome_unknown() -> BroadsheetError:
     it.
     """
     text = "the connection was lost during COMMIT: whether the changes were kept is not known"
-    return Unavailable(text, code="08007", retry_after=1)
+    return Unavailable(text, code=UNKNOWN, retry_after=1)
+
+
+def is_lost(exc: BaseException) -> bool:
+    """Whether this is the end of a connection, after which nobody knows what the server has done with the last
+    statement.
+    """
+    code = exc.code if isinstance(exc, BroadsheetError) else str(getattr(_driver_error(exc), "sqlstate", None) or "")
+    return code == LOST or code.startswith(("08", "57P")) or bool(getattr(exc, "connection_invalidated", False))
 
 
 def read_only() -> BroadsheetError:
@@ -163,7 +172,7 @@ def read_only() -> BroadsheetError:
 
 
 def _answer(fault: Fault) -> BroadsheetError:
-    answer = _longest_prefix(ANSWERS, fault.code)
+    answer = longest_prefix(ANSWERS, fault.code)
     assert answer is not None
     error = answer.kind(
         answer.text or fault.text or "the database refused a value",
@@ -176,7 +185,8 @@ def _answer(fault: Fault) -> BroadsheetError:
     return error
 
 
-def _longest_prefix(table: Mapping[str, T], key: str) -> T | None:
+def longest_prefix(table: Mapping[str, T], key: str) -> T | None:
+    """What a table by the beginnings of codes has for a code."""
     return next((table[key[:n]] for n in range(len(key), 1, -1) if key[:n] in table), None)
 
 
@@ -193,7 +203,7 @@ def _read(exc: BaseException, catalog: Catalog, row: Mapping[str, Any] | None, t
     match exc:
         case sqlite3.Error():
             return _read_sqlite(exc, _tables(catalog), row or {}, table)
-        case asyncpg.PostgresError() if _longest_prefix(ANSWERS, str(exc.sqlstate)):
+        case asyncpg.PostgresError() if longest_prefix(ANSWERS, str(exc.sqlstate)):
             return Fault(str(exc.sqlstate), str(exc.args[0]), exc.detail)
         case asyncpg.DataError() | OverflowError():
             return Fault("22003" if isinstance(exc, OverflowError) else "22P02")
@@ -218,7 +228,7 @@ def _read_sqlite(
     exc: sqlite3.Error, tables: Mapping[str, Table], row: Mapping[str, Any], table: str | None
 ) -> Fault | None:
     text = str(exc)
-    code = _longest_prefix(SQLSTATES, getattr(exc, "sqlite_errorname", ""))
+    code = longest_prefix(SQLSTATES, getattr(exc, "sqlite_errorname", ""))
     subject = text.partition(": ")[2]  # "users.email", "posts.id, posts.slug", or the name of a CHECK
     match code:
         case "23505":

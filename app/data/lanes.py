@@ -104,7 +104,7 @@ class Lanes:
         try:
             return await self._read_once(make(), seconds)
         except ConnectionLost:
-            self.counters.retries += 1
+            self.counters.count_retry(faults.LOST)
         try:
             return await self._read_once(make(), seconds)
         except ConnectionLost as exc:

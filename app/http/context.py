@@ -22,7 +22,7 @@ from app.http.rating import RequestRates
 from app.http.surfaces import Surface
 from app.query.compiler import Compiler
 from app.query.driver import Lru
-from app.query.reader import Noted, Noting
+from app.query.reader import NOTED, Noted, Noting
 from app.settings import Limits, Settings
 
 T = TypeVar("T")
@@ -168,6 +168,7 @@ class Call:
         if self.unit is not None:
             return await work(self.unit)
         async with self.service.database.reading(self.who) as session:
+            session.info[NOTED] = self.trace.noted
             found = await work(session)
         await self._record_alone()
         self.trace.mark("database")
@@ -179,14 +180,14 @@ class Call:
             database, batched = self.service.database, self.unit is not None
             await self.service.before_write(resource, rows, self.who, database, new=new, batched=batched)
 
-    async def transact(self, work: Work[T], *, keep: bool = True) -> T:
+    async def transact(self, work: Work[T], *, keep: bool = True, keyed: bool = False) -> T:
         """Runs a whole unit of work, or a part of the batch's. Unless it is to be kept, it is rolled back and its
-        result answered all the same.
+        result answered all the same. `keyed` work may be repeated after a lost COMMIT.
         """
         if self.unit is not None:
             return await work(self.unit)
         try:
-            return await self._commit(work, keep=keep)
+            return await self._commit(work, keep=keep, keyed=keyed)
         except _Undone as undone:
             await self._record_alone()
             result: T = undone.args[0]
@@ -194,9 +195,10 @@ class Call:
         finally:
             self.trace.mark("database")
 
-    async def _commit(self, work: Work[T], *, keep: bool) -> T:
+    async def _commit(self, work: Work[T], *, keep: bool, keyed: bool) -> T:
         async def whole(session: AppSession) -> T:
             self.trace.noted.clear()
+            session.info[NOTED] = self.trace.noted
             if self.service.confirm is not None:
                 await self.service.confirm(session)
             result = await work(session)
@@ -205,7 +207,7 @@ class Call:
             await self._record(session)
             return result
 
-        return await self.service.database.transact(self.who, whole, request_id=self.trace.request_id)
+        return await self.service.database.transact(self.who, whole, request_id=self.trace.request_id, keyed=keyed)
 
     async def _record(self, session: AppSession) -> None:
         record, noted = self.service.record_reads, self.trace.noted

@@ -60,6 +60,16 @@ class _Connections(Collector):
 
     def collect(self) -> Iterator[Metric]:
         counters = self.database.counters
+        yield self._retries()
         for field in dataclasses.fields(counters):
+            if field.name == "repeated":
+                continue
             text = f"Database connections: {field.name}."
             yield CounterMetricFamily(f"broadsheet_database_{field.name}", text, value=getattr(counters, field.name))
+
+    def _retries(self) -> Metric:
+        text = "Units of work and reads that were repeated, by the error that asked for it."
+        found = CounterMetricFamily("broadsheet_database_retries", text, labels=["code"])
+        for code, number in sorted(self.database.counters.repeated.items()):
+            found.add_metric([code], number)
+        return found

@@ -12,7 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from app.data import failpoints
 from app.data.catalog import Resource
+from app.data.failpoints import Point
 from app.data.rules import ANONYMOUS, Principal
 from app.data.session import AppSession
 from app.errors import Unauthorized
@@ -49,6 +51,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request[State](scope, receive, send)
         response = await self.respond(request)
+        if failpoints.ON:
+            await failpoints.reach(Point.SENDING)
         await response(scope, receive, send)
 
     async def respond(self, request: Request[State]) -> Response:

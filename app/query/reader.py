@@ -7,13 +7,14 @@ runs the steps collects them; nothing is recorded here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from app.data.rules import Principal, Role
+from app.data.session import AppSession
 from app.data.steps import Statement, Steps
 from app.query.compiler import Compiler, Part
 from app.query.driver import Binds
@@ -47,6 +48,16 @@ class Noted:
     @property
     def rows(self) -> int:
         return len(self.keys) + self.grouped
+
+
+NOTED = "noted"  # where a session's `info` has what was read by table
+
+
+def note(session: AppSession, table: str, keys: Iterable[Any]) -> None:
+    """For functions that read such rows by statements of their own; without effect where nobody records."""
+    noted: dict[str, Noted] | None = session.info.get(NOTED)
+    if noted is not None:
+        noted.setdefault(table, Noted()).keys.update(dict.fromkeys(keys))
 
 
 class Noting(Statement):

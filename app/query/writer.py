@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app.data import audit
+from app.data import audit, failpoints
 from app.data.audit import Operation, Revision
 from app.data.base import Base, Versioned
 from app.data.catalog import Resource
+from app.data.failpoints import Point
 from app.data.rules import Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
@@ -122,6 +123,8 @@ async def locked(
     statements = await statements_of(session)
     (key,) = resource.key
     rows = await session.run(_locked(statements, resource, session, keys, deleted))
+    if failpoints.ON:
+        await failpoints.reach(Point.LOCKED)
     if missing := set(keys) - {row[key] for row, _ in rows}:
         raise missing_row(resource, min(missing))
     if not all(writable for _, writable in rows):

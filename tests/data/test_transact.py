@@ -72,7 +72,9 @@ async def test_transact_repeats_the_whole_unit(database: Database) -> None:
     assert database.counters.retries == before + 2
 
 
-@pytest.mark.parametrize(("code", "runs"), [("40001", 5), ("55P03", 3), ("0A000", 2), ("08006", 1), ("08007", 1)])
+@pytest.mark.parametrize(
+    ("code", "runs"), [("40001", 5), ("55P03", 3), ("0A000", 2), ("08006", 2), ("57P01", 2), ("08007", 1)]
+)
 async def test_transact_gives_up(database: Database, code: str, runs: int) -> None:
     work = Flaky(*(busy(code) for _ in range(9)))
     with pytest.raises(Unavailable):
