@@ -12,6 +12,7 @@ from app.models import (
     ApiKey,
     Credentials,
     Event,
+    IdempotencyKey,
     OneTimeToken,
     Post,
     PostTag,
@@ -39,4 +40,6 @@ CATALOG = Catalog(
 )
 
 # Tables that are never served, whoever asks.
-PRIVATE: frozenset[type[Base]] = frozenset({ApiKey, Credentials, OneTimeToken, RateCounter, Session, SigningKey})
+PRIVATE: frozenset[type[Base]] = frozenset(
+    {ApiKey, Credentials, IdempotencyKey, OneTimeToken, RateCounter, Session, SigningKey}
+)

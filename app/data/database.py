@@ -155,7 +155,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def reading(self, who: Principal) -> AsyncGenerator[AppSession]:
         """A session that cannot write, on a reader lane; a write raises BroadsheetError 25006."""
-        with self._translated(read_only=True):
+        with self.translated(read_only=True):
             async with self.lanes.session() as connection:
                 session = self._session(connection, Unit(who, self.clock()), autoflush=False)
                 try:
@@ -169,7 +169,7 @@ class Database:
         async with self._in_turn(), self._connected() as connection:
             session = self._session(connection, Unit(who, self.clock(), request_id))
             try:
-                with self._translated():
+                with self.translated():
                     if failpoints.ON:
                         await failpoints.reach(Point.CHECKED_OUT)
                     yield session
@@ -232,7 +232,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncGenerator[AsyncConnection]:
-        with self._translated():
+        with self.translated():
             try:
                 connection = await self.writer.connect()
             except OSError as exc:  # refused, no such socket, no answer in time
@@ -243,7 +243,8 @@ class Database:
             await finish(connection.close())
 
     @contextlib.contextmanager
-    def _translated(self, *, read_only: bool = False) -> Generator[None]:
+    def translated(self, *, read_only: bool = False) -> Generator[None]:
+        """Errors of the database leave the block as BroadsheetError; what is no refusal, as it is."""
         try:
             yield
         except faults.KINDS as exc:
@@ -260,13 +261,13 @@ class Database:
 
     async def read(self, who: Principal, steps: Callable[[], Steps[T]]) -> T:
         """Run statements on a reader lane, outside any session; from the start once more if the connection was lost."""
-        with self._translated(read_only=True):
+        with self.translated(read_only=True):
             return await self.lanes.read(steps, self.patience(who))
 
     @contextlib.asynccontextmanager
     async def reader(self, who: Principal) -> AsyncGenerator[Any]:
         """The driver's own connection of a lane, which cannot write."""
-        with self._translated(read_only=True):
+        with self.translated(read_only=True):
             async with self.lanes.lend() as lane:
                 if not self.pooler:
                     yield lane.driver
@@ -314,7 +315,7 @@ class Database:
 
     async def revision(self) -> str | None:
         """What the database says of itself, None for an empty one."""
-        with self._translated():
+        with self.translated():
             async with self.lanes.session() as connection:
                 if not await connection.run_sync(lambda sync: self.dialect.has_table(sync, "alembic_version")):
                     return None

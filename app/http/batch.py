@@ -6,11 +6,13 @@
 A bare list will do. Paths begin below the surface on which the batch is sent. The answer is a list of `status`,
 `headers` and `body`, in order; each request sees what those before it wrote. The first one that is refused ends it all:
 nothing is kept, and the answer is its error, whose message begins with its place: `requests[1]: ...`. The caller is the
-batch's; requests carry no keys of their own.
+batch's; requests carry no keys of their own, of whatever kind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -25,8 +27,9 @@ from starlette.types import Message
 from app.data.scopes import unscoped
 from app.data.session import AppSession
 from app.errors import BadBody, BadQuery, BroadsheetError, TooLarge
-from app.http.body import JSON, content_type, read_body
+from app.http.body import HEADER, JSON, content_type, read_body
 from app.http.context import Call, State
+from app.http.idempotency import respond
 from app.http.preferences import prefer_of
 from app.http.response import allowed, answer, encoded
 from app.http.routes import Endpoint
@@ -64,31 +67,32 @@ async def run_batch(call: Call) -> Response:
     prefer.check()
     may_undo = call.service.settings.allow_rollback
     inside = replace(call, who=unscoped(call.who))  # each request is held to the scopes by itself
-    place: int | None = None
 
-    async def work(session: AppSession) -> bytes:
-        nonlocal place
+    async def work(session: AppSession) -> Response:
         answers, size = [], 0
         for number, single in enumerate(requests):
-            place = number
-            response = await _response(call, session, single)
+            with _placed(call, number):
+                response = await _response(call, session, single)
             answers.append(_answered(response, shown=single.method.upper() != "HEAD"))
             size += len(response.body)
             if size > call.limits.batch_answer:
                 raise BadQuery("the answer would be too long", code="54000", hint="Ask for less in one batch.")
-        place = None
-        return encoded(answers)
+        return answer(call, encoded(answers), headers=prefer.applied("POST", tx=may_undo))
 
+    if all(single.method.upper() in READS for single in requests):
+        return await inside.look(work)
+    return await respond(inside, work, keep=not (may_undo and prefer.tx == "rollback"))
+
+
+@contextmanager
+def _placed(call: Call, number: int) -> Generator[None]:
+    """A refusal says to which request it belongs."""
     try:
-        if all(single.method.upper() in READS for single in requests):
-            body = await inside.look(work)
-        else:
-            body = await inside.transact(work, keep=not (may_undo and prefer.tx == "rollback"))
+        with call.service.database.translated():
+            yield
     except BroadsheetError as exc:
-        if place is not None:
-            exc.message = f"requests[{place}]: {exc.message}"
+        exc.message = f"requests[{number}]: {exc.message}"
         raise
-    return answer(call, body, headers=prefer.applied("POST", tx=may_undo))
 
 
 def batch_routes(surface: Surface) -> list[Route]:
@@ -138,6 +142,8 @@ def _request(call: Call, single: Single) -> Request[State]:
     for name in ("authorization", "apikey"):
         if name in headers:
             raise BadBody(f"a request of a batch has no header {name}: its caller is the batch's")
+    if HEADER in headers:
+        raise BadBody("a request of a batch has no Idempotency-Key of its own", hint="Give the batch one.")
     path, _, query = single.path.partition("?")
     if not path.startswith("/"):
         raise BadBody(f"{single.path[:60]!r} is no path", hint="A path begins with / below the surface of the batch.")

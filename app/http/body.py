@@ -23,6 +23,8 @@ from app.settings import Limits
 
 JSON, CSV, FORM = "application/json", "text/csv", "application/x-www-form-urlencoded"
 MOST_FIELDS = 1000  # of a form
+HEADER = "idempotency-key"
+BODY = "broadsheet.body"  # in a scope: the body of a request that may come again
 AVAILABLE = f"Send {JSON}, {CSV} or {FORM}, in UTF-8."
 
 
@@ -87,7 +89,10 @@ def _text(body: bytes) -> str:
 
 async def read_body(request: Request[State], most: int) -> bytes:
     """Raises TooLarge."""
-    return await gather(request.stream(), request.headers.get("content-length", ""), most)
+    body = await gather(request.stream(), request.headers.get("content-length", ""), most)
+    if HEADER in request.headers:
+        request.scope[BODY] = body
+    return body
 
 
 def objects_of(value: Any, limits: Limits, *, uniform: bool = True) -> tuple[list[dict[str, Any]], bool]:

@@ -39,15 +39,15 @@ async def create(call: Call) -> Response:
     target = _target(call, planned) if write.keyed else None
     await call.prepare(write.resource, rows, new=target is None)
 
-    async def work(session: AppSession) -> tuple[Upserted, bytes]:
+    async def work(session: AppSession) -> Response:
         made = await _write(session, write, rows, target)
         write.check_rows(len(made.rows))
         documents = await _visible(session, write, made.rows)
-        return made, write.body(documents, bare=payload.single and call.surface.items and len(documents) == 1)
+        body = write.body(documents, bare=payload.single and call.surface.items and len(documents) == 1)
+        status = 200 if prefer.resolution == "merge-duplicates" and write.keyed and not made.inserted else 201
+        return write.answer(body, status, _headers(write, made.rows, body, single=payload.single))
 
-    made, body = await write.transact(work)
-    status = 200 if prefer.resolution == "merge-duplicates" and write.keyed and not made.inserted else 201
-    return write.answer(body, status, _headers(write, made.rows, body, single=payload.single))
+    return await write.respond(work)
 
 
 async def put(call: Call) -> Response:

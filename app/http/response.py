@@ -12,6 +12,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from app.data.rules import ANONYMOUS
 from app.errors import BroadsheetError, Forbidden, Internal, NotFound, Unauthorized
@@ -77,13 +78,18 @@ def etag_of(body: bytes, version: int | None = None) -> str:
 
 
 async def render_refusal(request: Request, exc: Exception) -> Response:
-    """The four keys, with the status of the surface. A fault of ours goes on to the outermost middleware."""
+    """A fault of ours goes on to the outermost middleware."""
     assert isinstance(exc, BroadsheetError)
     if isinstance(exc, Internal):
         raise exc
-    status = surface_at(request.scope["path"]).status_of(exc)
+    return refusal(request.scope, exc)
+
+
+def refusal(scope: Scope, exc: BroadsheetError) -> Response:
+    """The four keys, with the status of the surface."""
+    status = surface_at(scope["path"]).status_of(exc)
     headers: dict[str, str] = {}
-    if isinstance(exc, Forbidden) and request.scope.get("broadsheet.who") is ANONYMOUS:
+    if isinstance(exc, Forbidden) and scope.get("broadsheet.who") is ANONYMOUS:
         status = 401
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(exc, Unauthorized):
@@ -103,13 +109,13 @@ async def render_http(request: Request, exc: Exception) -> Response:
     headers = dict(exc.headers or {})
     match exc.status_code:
         case 404:
-            refusal: BroadsheetError = NotFound("Invalid path specified in request URL")
+            refused: BroadsheetError = NotFound("Invalid path specified in request URL")
         case 405:
-            refusal = BroadsheetError(f"Unsupported HTTP method: {request.method}", code="PGRST117")
+            refused = BroadsheetError(f"Unsupported HTTP method: {request.method}", code="PGRST117")
             headers = {name: allowed(value.replace(",", " ").split()) for name, value in headers.items()}
         case status:
-            refusal = BroadsheetError(HTTPStatus(status).phrase, code=f"BRD{status}")
-    return error(refusal, exc.status_code, headers)
+            refused = BroadsheetError(HTTPStatus(status).phrase, code=f"BRD{status}")
+    return error(refused, exc.status_code, headers)
 
 
 def error(exc: BroadsheetError, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -19,6 +19,7 @@ from app.errors import BadBody, BadQuery, BadValue, BroadsheetError
 from app.http.body import JSON, content_type, payload_of, read_body
 from app.http.chosen import Chosen, chosen_plan, read_chosen
 from app.http.context import Call
+from app.http.idempotency import require_key, respond
 from app.http.media import Media, media_of, render
 from app.http.preferences import Prefer, prefer_of
 from app.http.ranges import content_range, narrowed, status_of, window_of
@@ -189,15 +190,19 @@ async def _run(call: Call, action: Action, arguments: dict[str, Any], query: Que
     call.trace.mark("plan")
     inside = replace(call, who=unscoped(call.who))  # who may call a function may have what it does
 
-    async def work(session: AppSession) -> Answered:
-        result = await action.function(session, **arguments)
-        return await _answered(call, session, action, wish, result)
-
     may_undo = call.service.settings.allow_rollback and call.unit is None
+
+    async def work(session: AppSession) -> Response:
+        result = await action.function(session, **arguments)
+        return _response(call, wish, await _answered(call, session, action, wish, result), may_undo=may_undo)
+
     if action.reads:
-        found = await inside.look(work)
-    else:
-        found = await inside.transact(work, keep=not (may_undo and wish.prefer.tx == "rollback"))
+        return await inside.look(work)
+    require_key(call)
+    return await respond(inside, work, keep=not (may_undo and wish.prefer.tx == "rollback"))
+
+
+def _response(call: Call, wish: Wish, found: Answered, *, may_undo: bool) -> Response:
     headers = {"Content-Range": found.range, **wish.prefer.applied(call.method, tx=may_undo)}
     if call.method == "POST" and (wish.prefer.returns in ("minimal", "headers-only") or not found.body):
         return answer(call, b"", 204, headers)

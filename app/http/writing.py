@@ -20,6 +20,7 @@ from app.data.session import AppSession
 from app.errors import BadQuery, BroadsheetError
 from app.http.context import Call, Work
 from app.http.fields import Manner
+from app.http.idempotency import respond
 from app.http.media import Media, media_of, refuse_not_one, render
 from app.http.plans import Planned, with_keys
 from app.http.preferences import Prefer
@@ -59,6 +60,10 @@ class Write:
 
     async def transact(self, work: Work[Any]) -> Any:
         return await self.call.transact(work, keep=not (self._may_undo and self.prefer.tx == "rollback"))
+
+    async def respond(self, work: Work[Response]) -> Response:
+        """As `transact`, for a POST that may come again under its Idempotency-Key."""
+        return await respond(self.call, work, keep=not (self._may_undo and self.prefer.tx == "rollback"))
 
     async def documents(self, session: AppSession, rows: Collection[Values]) -> list[Any]:
         """These rows as the caller may see them, read on the connection of the unit of work; those that it may not see

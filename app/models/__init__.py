@@ -2,6 +2,7 @@
 
 from app.data.audit import Revision
 from app.data.base import Base
+from app.data.idempotency import IdempotencyKey
 from app.data.rate_storage import RateCounter
 from app.models.accounts import ApiKey, KeyKind, OneTimeToken, Session, SigningKey
 from app.models.events import Event
@@ -15,6 +16,7 @@ __all__ = [
     "Base",
     "Credentials",
     "Event",
+    "IdempotencyKey",
     "KeyKind",
     "OneTimeToken",
     "Post",
