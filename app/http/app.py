@@ -49,7 +49,8 @@ METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "HEAD")
 EXPOSED = (  # what a browser lets a page of another origin read
     *("Content-Encoding", "Content-Location", "Content-Range", "Content-Type", "Date", "Location", "Range-Unit"),
     *("ETag", "Link", "Preference-Applied", "Proxy-Status", "Retry-After", "Server-Timing", "X-Request-Id"),
-    *("RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "X-Supabase-Api-Version", "X-Total-Count", "X-Sb-Error-Code"),
+    *("RateLimit", "RateLimit-Policy", "X-Supabase-Api-Version", "X-Total-Count", "X-Sb-Error-Code"),
+    "Idempotent-Replayed",
 )
 PREFLIGHT = 86400  # seconds that a browser may remember what is allowed
 

@@ -29,7 +29,7 @@ from app.data.session import AppSession
 from app.errors import BadBody, BadQuery, BroadsheetError, TooLarge
 from app.http.body import HEADER, JSON, content_type, read_body
 from app.http.context import Call, State
-from app.http.idempotency import respond
+from app.http.idempotency import key_of, respond
 from app.http.preferences import prefer_of
 from app.http.response import allowed, answer, encoded
 from app.http.routes import Endpoint
@@ -65,6 +65,7 @@ async def run_batch(call: Call) -> Response:
     requests = await _requests(call)
     prefer = prefer_of(call.headers)
     prefer.check()
+    key_of(call)  # one that cannot be read is refused even where it has no meaning
     may_undo = call.service.settings.allow_rollback
     inside = replace(call, who=unscoped(call.who))  # each request is held to the scopes by itself
 

@@ -3,8 +3,9 @@ it was answered first. Source: decisions 4, the IETF's draft of the header.
 
     return await respond(call, work, keep=...)          # `work(session)` makes the whole answer in the unit of work
 
-Refusals that arise inside the unit of work are kept too, without what it had done; faults of the database are not, and
-neither is what was refused before. The key belongs to its caller, and to the method and path with which it came.
+Refusals for the sake of rows or rules are kept too, without what the unit of work had done; faults of the database are
+not, and neither are refusals for the sake of the request's own words. The key belongs to its caller, and to the method
+and path with which it came.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.responses import Response
 from app.data import idempotency
 from app.data.idempotency import Kept, Key
 from app.data.session import AppSession
-from app.errors import BadQuery, BroadsheetError
+from app.errors import BadBody, BadQuery, BadValue, BroadsheetError
 from app.http.body import BODY, HEADER
 from app.http.context import Call, Work
 from app.http.response import refusal
@@ -110,8 +111,10 @@ async def _settled(call: Call, session: AppSession, work: Work[Response]) -> Res
 
 
 def passes(error: BroadsheetError) -> bool:
-    """Whether the same request may well be answered otherwise a little later."""
-    return error.status >= 500 or error.retry_after is not None
+    """Whether it need not be kept: the same request is refused again for what it says itself, or may be answered
+    otherwise a little later.
+    """
+    return error.status >= 500 or error.retry_after is not None or isinstance(error, BadBody | BadQuery | BadValue)
 
 
 def _kept(response: Response) -> Kept:

@@ -22,13 +22,15 @@ REFUSALS = {
     404: "There is no such table, row or function for the caller.",
     405: "Filters that do not name exactly one row by its primary key.",
     406: "No media type or profile that is available; or not exactly one row where one object was asked for.",
-    409: "Another row has this unique value, a row that is referred to does not exist, or rows refer to this one.",
+    409: "Another row has this unique value, a row that is referred to does not exist, or rows refer to this one. Or a "
+    "request with this Idempotency-Key is at work.",
     412: "The row has another version than If-Match says.",
     413: "The body is too large.",
     414: "The URL is too long.",
     415: "The body has a media type or an encoding that is not read.",
     416: "No row is in the range that was asked for.",
-    422: "A value of the body does not fit: all that is wrong stands in `details`.",
+    422: "A value of the body does not fit: all that is wrong stands in `details`. Or the Idempotency-Key came with "
+    "another request before.",
     429: "Too many requests.",
     500: "A fault of the service. `details` has the request's id.",
     503: "The database cannot take this now. Repeat it after `Retry-After` seconds.",
@@ -41,7 +43,7 @@ PAGE = (*READ, 416)
 REMOVE = (*READ, 403, 409)
 WRITE = (*REMOVE, 413, 415, 422, 507)
 WITH_RETRY = (429, 503, 504)
-PLAIN_ONLY = (415, 422)  # the dialect says 400
+PLAIN_ONLY = (415, 422)  # the dialect says 400, but for keys (`keyed`)
 
 HEADERS: dict[str, Schema] = {
     "Content-Location": {"description": "Where these very rows are.", "schema": {"type": "string"}},
@@ -52,6 +54,10 @@ HEADERS: dict[str, Schema] = {
     "ETag": {
         "description": "Names the very bytes of the body; for one row it begins with its version.",
         "schema": {"type": "string", "pattern": '^"[^"]+"$'},
+    },
+    "Idempotent-Replayed": {
+        "description": "`true`: this is the answer that the first request with this Idempotency-Key had.",
+        "schema": {"type": "string"},
     },
     "Link": {"description": 'The next page of the same request: `<...>; rel="next"`.', "schema": {"type": "string"}},
     "Location": {"description": "Where the new row is.", "schema": {"type": "string"}},
@@ -93,6 +99,11 @@ def refused(audience: Audience, *statuses: int) -> dict[str, Schema]:
         if (audience.surface.items or status not in PLAIN_ONLY)
         and (status != 403 or audience.view is not Role.ANONYMOUS)  # they get 401
     }
+
+
+def keyed() -> dict[str, Schema]:
+    """The refusals of a POST that may come again under an Idempotency-Key, on both surfaces."""
+    return {str(status): {"$ref": f"#/components/responses/status{status}"} for status in (409, 422)}
 
 
 def headers(*names: str) -> dict[str, Schema]:

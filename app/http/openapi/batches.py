@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.http.batch import METHODS
-from app.http.openapi.answers import EVERY, JSON, refused, success
+from app.http.openapi.answers import EVERY, JSON, keyed, refused, success
 from app.http.openapi.audience import Audience
 from app.http.openapi.columns import Schema
 from app.http.openapi.parameters import reference as parameter
@@ -44,8 +44,8 @@ def batch_path(audience: Audience) -> Schema:
         "operationId": "run_batch",
         "summary": "Several requests in one transaction",
         "description": "All or nothing: the first refusal is the answer, and `message` begins with its place.",
-        "parameters": [parameter("preferRead")],
+        "parameters": [parameter("preferRead"), parameter("idempotencyKey")],
         "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
-        "responses": {**success(200, {JSON: answers}, "Preference-Applied"), **refused(audience, *STATUSES)},
+        "responses": {**success(200, {JSON: answers}, "Preference-Applied"), **refused(audience, *STATUSES), **keyed()},
     }
     return {"post": post}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from sqlalchemy import Text
 
 from app.data.catalog import Resource
-from app.http.openapi.answers import EVERY, JSON, ONE, array_of, refused, rows_of, success
+from app.http.openapi.answers import EVERY, JSON, ONE, array_of, keyed, refused, rows_of, success
 from app.http.openapi.audience import Audience
 from app.http.openapi.columns import Schema, nullable, schema_of
 from app.http.openapi.parameters import RESERVED
@@ -44,12 +44,12 @@ def _path(audience: Audience, name: str, action: Action, resource: Resource | No
     post = {
         **described,
         "operationId": f"call_{name}",
-        "parameters": shaped,
+        "parameters": shaped if action.reads else [*shaped, parameter("idempotencyKey")],
         "requestBody": {
             "required": "required" in body,
             "content": {JSON: {"schema": body}, FORM: {"schema": form}},
         },
-        "responses": {**_answers(action, resource), **success(204, None), **refused(audience, *CALL)},
+        "responses": {**_answers(action, resource), **success(204, None), **refused(audience, *CALL), **keyed()},
     }
     if not action.reads:
         return {"post": post}

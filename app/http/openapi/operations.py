@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from app.data.base import Versioned
 from app.data.catalog import Resource
-from app.http.openapi.answers import CSV, JSON, PAGE, READ, REMOVE, WRITE, array_of, refused, rows_of, success
+from app.http.openapi.answers import CSV, JSON, PAGE, READ, REMOVE, WRITE, array_of, keyed, refused, rows_of, success
 from app.http.openapi.audience import Audience
 from app.http.openapi.columns import Schema
 from app.http.openapi.parameters import filter_name, filters_of
@@ -75,13 +75,18 @@ def _create(audience: Audience, resource: Resource) -> Schema:
         "description": "One object or a list of them. With `Prefer: resolution=merge-duplicates` rows that exist are "
         "changed; only then may a body name the primary key.",
         "parameters": _parameters(
-            f"select.{resource.name}", f"columns.{resource.name}", f"on_conflict.{resource.name}", "preferWrite"
+            f"select.{resource.name}",
+            f"columns.{resource.name}",
+            f"on_conflict.{resource.name}",
+            "preferWrite",
+            "idempotencyKey",
         ),
         "requestBody": _body({"anyOf": forms}, new),
         "responses": {
             **success(200, _written(audience, resource), "Content-Range", "Preference-Applied"),
             **success(201, _written(audience, resource), "Content-Range", "ETag", "Location", "Preference-Applied"),
             **refused(audience, *WRITE),
+            **keyed(),
         },
     }
 

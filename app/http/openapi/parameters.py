@@ -91,6 +91,11 @@ def _headers() -> dict[str, Schema]:
         ),
         "range": _header("Range", "The rows from-to, counted from 0: `0-19`.", {"examples": ["0-19", "5-"]}),
         "ifMatch": _header("If-Match", "Only if the row still has this version: its `ETag`.", etags),
+        "idempotencyKey": _header(
+            "Idempotency-Key",
+            "Names this very request, so that it is done once however often it is sent: a UUID.",
+            {"pattern": '^("[!#-~]{1,253}"|[!#-~]{1,255})$'},
+        ),
         "ifNoneMatch": _header("If-None-Match", "Only if the answer is another one: its `ETag`.", {}),
     }
 
