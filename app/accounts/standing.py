@@ -83,7 +83,7 @@ async def standing(session: AppSession, user: UUID, session_uid: UUID) -> Standi
 async def confirm(session: AppSession) -> None:
     """Inside the transaction of a write: raises Unauthorized for who may not act any more, Forbidden where the role is
     another one than the request was read for. An admin is held as found until the end: of two who remove each other at
-    once one stays.
+    once one stays. Not against transfers, which take accounts in their own order.
     """
     who = session.unit.who
     if who.session is None or who.user_id is None:
@@ -107,7 +107,7 @@ async def _standing(
     columns = (USERS.c.id, USERS.c.role, USERS.c.is_active, USERS.c.banned_until, SESSIONS.c.id.label("session_id"))
     query = select(*columns).select_from(USERS.outerjoin(SESSIONS, own)).where(known, USERS.c.deleted_at.is_(None))
     if holds:
-        query = query.with_for_update(read=True, of=USERS)
+        query = query.with_for_update(read=True, key_share=True, of=USERS)
     row = (await session.execute(query)).one_or_none()
     if row is None:
         return None

@@ -79,7 +79,7 @@ class Functions:
 
     async def ask(self, call: Call) -> Response:
         """GET and HEAD."""
-        given, shape = _split(call)
+        given, shape = _split(call, self.actions.get(_name(call)))
         query = parse(shape, call.limits)
         if call.method == "GET" and (window := window_of(call.headers)) is not None:
             query = narrowed(query, window)
@@ -130,14 +130,17 @@ def _name(call: Call) -> str:
 # ---- what is asked --------------------------------------------------------------------------------------------------
 
 
-def _split(call: Call) -> tuple[dict[str, list[str]], bytes]:
-    """The arguments of a query string by name, and what is left of it: filters, and the shape of the result."""
+def _split(call: Call, action: Action | None) -> tuple[dict[str, list[str]], bytes]:
+    """The arguments of a query string by name, and what is left of it: filters, and the shape of the result. A function
+    that returns no rows may have arguments whose names would shape rows.
+    """
+    own = frozenset() if action is None or action.model is not None else action.parameters.keys()
     given: dict[str, list[str]] = {}
     shape: list[bytes] = []
     for part in call.request.scope["query_string"].split(b"&"):
         for name, value in pairs(part):
             path, last, quoted = split_name(name, call.limits)
-            if path or (last in SHAPING and not quoted) or _is_filter(value):
+            if path or (last in SHAPING - own and not quoted) or _is_filter(value):
                 shape.append(part)
             else:
                 given.setdefault(last, []).append(value)

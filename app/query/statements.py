@@ -96,9 +96,14 @@ class WriteStatements:
 
         return self._once(("matching", resource.name, view, columns), make)
 
-    def locked_all(self, table: Table, by: str) -> Prepared:
-        """The same for every row, whatever the caller sees: for what a write must take along. Deleted rows too."""
-        return self._once(("all", table.name, by), lambda: self._prepare(self._by_keys(table, by, [], None)))
+    def locked_all(self, table: Table, by: str, *, keeps_key: bool = False) -> Prepared:
+        """The same for every row, whatever the caller sees: for what a write must take along. Deleted rows too. Where
+        the write `keeps_key`, others may meanwhile add rows that refer to these, and hold them against removal.
+        """
+        return self._once(
+            ("all", table.name, by, keeps_key),
+            lambda: self._prepare(self._by_keys(table, by, [], None, keeps_key=keeps_key)),
+        )
 
     def named(self, resource: Resource, view: Role, column: str) -> Prepared:
         """(value of `column`, key) of the rows that the view sees and that have one of `keys` there."""
@@ -111,6 +116,20 @@ class WriteStatements:
             return self._prepare(rows.order_by(c).with_for_update(read=True, key_share=True, of=resource.table))
 
         return self._once(("named", resource.name, view, column), make)
+
+    def parents(self, table: Table, column: str) -> Prepared:
+        """The rows that the rows with these `keys` point at by one foreign key, held as by `named` whatever the caller
+        sees.
+        """
+
+        def make() -> Prepared:
+            near, (foreign,) = table.alias(), table.c[column].foreign_keys
+            (by,), key = near.primary_key, foreign.column
+            some = select(near.c[column]).where(one_of(by, "keys", by.type, sqlite=self.sqlite))
+            rows = select(key).where(key.in_(some)).order_by(key)
+            return self._prepare(rows.with_for_update(read=True, key_share=True, of=key.table))
+
+        return self._once(("parents", table.name, column), make)
 
     def insert(self, table: Table, columns: tuple[str, ...], unless: Target | None = None) -> Prepared:
         """One row from slots in the order of `columns`; returns its key. With `unless` it gives way to a row that is
@@ -210,11 +229,11 @@ class WriteStatements:
             return None  # asyncpg gives Decimal by itself; SQLAlchemy's processor wants to know the server's type
         return type_.dialect_impl(self.dialect).result_processor(self.dialect, None)
 
-    def _by_keys(self, table: Table, by: str, where: list[Any], extra: Any) -> Any:
+    def _by_keys(self, table: Table, by: str, where: list[Any], extra: Any, *, keeps_key: bool = False) -> Any:
         column = table.c[by]
         columns = list(table.columns) if extra is None else [*table.columns, extra.label("writable")]
         rows = select(*columns).where(one_of(column, "keys", column.type, sqlite=self.sqlite), *where)
-        return rows.order_by(*table.primary_key).with_for_update(of=table)
+        return rows.order_by(*table.primary_key).with_for_update(of=table, key_share=keeps_key)
 
     def _prepare(self, statement: Any, lists: dict[str, TypeEngine[Any]] | None = None) -> Prepared:
         return prepare(statement, self.dialect, lists or {})

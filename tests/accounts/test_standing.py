@@ -13,6 +13,7 @@ from app.accounts.people import Account
 from app.accounts.standing import Standings, confirm
 from app.accounts.tokens import Claims
 from app.accounts.vault import Vault
+from app.actions import balance_of, grant, transfer
 from app.data.database import Database
 from app.data.rules import ANONYMOUS, SERVICE, SYSTEM, Principal, Role, user
 from app.errors import Forbidden, Unauthorized
@@ -204,3 +205,22 @@ async def test_of_a_users_key_and_another_users_token_the_token_wins(
     signed = await here.sign_in(bob)
     shown = await here.client.get("/users?select=username,email&order=id", headers=signed.bearer | {"apikey": key})
     assert shown.json() == [{"username": "ada", "email": None}, {"username": "bob", "email": "bob@example.org"}]
+
+
+async def test_admin_who_is_held_stops_no_transfer(database: Database) -> None:
+    """Accounts are locked in ascending id, and the hold comes before: if it stopped others, who holds a lower account
+    and wants the admin's would wait for the admin, who wants the lower one.
+    """
+    if database.name == "sqlite":
+        pytest.skip("one writer at a time")
+    low, boss = await add(database, "low"), await add(database, "boss", role="admin")
+    claims = await claims_of(database, boss)
+    async with database.writing(user(boss.id, "admin")) as session:
+        await grant(session, to_user_id=low.id, amount=10)
+    async with database.writing(Principal(Role.ADMIN, boss.id, session=claims.session)) as session:
+        await confirm(session)
+        async with database.writing(user(low.id)) as other:
+            await transfer(other, to_user_id=boss.id, amount=3)
+        await transfer(session, from_user_id=low.id, to_user_id=boss.id, amount=7)
+    async with database.reading(SYSTEM) as session:
+        assert [await balance_of(session, id) for id in (low.id, boss.id)] == [0, 10]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from postgrest import AsyncPostgrestClient, CountMethod
 
@@ -54,6 +56,21 @@ async def test_dashboard(public: AsyncPostgrestClient) -> None:
     assert by_post["top_tags"][2] == {"name": "async", "posts": 1}
     assert await data(public.rpc("dashboard", PERIOD, get=True)) == by_post
     assert await data(public.rpc("dashboard", {})) != by_post
+
+
+@pytest.mark.usefixtures("fresh")
+async def test_transfer_answers_its_row(client: AsyncPostgrestClient, public: AsyncPostgrestClient) -> None:
+    service: Any = client  # its types know texts alone as arguments
+    sent: Any = {"from_user_id": 1, "to_user_id": 2, "amount": 95, "note": "Thanks"}
+    row = await data(service.rpc("transfer", sent))
+    assert row == {"id": 4, **sent, "created_at": "2026-01-01T12:00:00+00:00", "created_by": None}
+    shaped = service.rpc("transfer", {**sent, "amount": 300}).select("amount, receiver(username, balance)").single()
+    assert await data(shaped) == {"amount": 300, "receiver": {"username": "bob", "balance": 398}}
+    assert await data(service.rpc("balance_of", {"user_id": 1}, get=True)) == 100
+    found = await data(service.rpc("statement", {"user_id": 1, "limit": 2}))
+    assert [(entry["amount"], entry["balance"]) for entry in found["entries"]] == [(-300, 100), (-95, 400)]
+    await refused(service.rpc("transfer", {**sent, "amount": 101}), "BRD605")
+    await refused(public.rpc("transfer", sent), "42501")
 
 
 @pytest.mark.parametrize(

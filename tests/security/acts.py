@@ -62,6 +62,9 @@ def ada_writes(story: Story) -> dict[str, int]:
     for id in ids:
         assert story.ask("ada", "PATCH", f"/posts/{id}", {"content": f"{draft} {plan}"}).status_code == 200
     story.ask("ada", "POST", "/posts", {"title": "Public", "content": "for all", "status": "published"})
+    for id in ids:
+        back = story.ask("ada", "POST", f"/posts/{id}/revisions/1/restore")
+        assert back.status_code == 200, back.text
     return dict(zip(("draft", "plan"), ids, strict=True))
 
 
@@ -114,6 +117,7 @@ def strangers_look(story: Story, ids: dict[str, int]) -> None:
     """At everything that there is, and at what is not."""
     looked = [f"/rest/v1/{name}" for name in (*TABLES, *PRIVATE_TABLES)]
     looked += [f"/posts/{id}" for id in ids.values()] + [f"/rest/v1/posts?id=eq.{id}" for id in ids.values()]
+    looked += [f"/posts/{id}/{tail}" for id in ids.values() for tail in ("revisions", "revisions/1")]
     looked += ["/users?select=*,posts(*,tags(*)),sent(*),received(*)", "/posts?select=*,author(*),tags(posts(*))"]
     looked += ["/", "/rest/v1/", "/openapi.json", "/docs", "/metrics", "/health/ready", "/rpc/dashboard"]
     looked += [
@@ -128,7 +132,18 @@ def strangers_look(story: Story, ids: dict[str, int]) -> None:
         for path in looked:
             story.ask(who, "GET", path, may=mine)
             story.ask(who, "GET", path, headers={"accept": "text/csv", "prefer": "count=exact"}, may=mine)
-    for path in ("/revisions", "/events", "/users", f"{AUTH}/admin/users"):
+    for who in ("anybody", "bob", "eve"):
+        for id in ids.values():
+            story.ask(who, "POST", f"/posts/{id}/revisions/1/restore")
+            story.ask(who, "POST", f"/posts/{id}/restore")
+    for path in (
+        "/revisions",
+        "/users/1/revisions",
+        "/users/1/revisions/1",
+        "/events",
+        "/users",
+        f"{AUTH}/admin/users",
+    ):
         story.ask("service", "GET", path)
         story.ask("boss", "GET", path)
 

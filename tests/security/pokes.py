@@ -47,7 +47,18 @@ def pokes(r: Random, both: tuple[World, World], kind: Kind, amount: int) -> list
         table = r.choice(["posts", "posts", "posts", "users", "transfers", "revisions", "events"])
         known = range(1, 9) if table == "events" else hidden_ids(both, kind, table)
         asked.append(_poke(r, table, r.choice(list(known))))
-    return asked
+    return asked + [_theft(r, kind) for _ in range(max(4, amount // 10))]
+
+
+def _theft(r: Random, kind: Kind) -> Question:
+    """Credits from somebody else's account, or from nowhere."""
+    others = [id for id in (*range(1, 20), *ABSENT) if id != kind.sees.me]
+    body = {"to_user_id": r.choice([kind.sees.me, *others]), "amount": r.choice([-5, 0, 1, 2**53])}
+    if r.random() < 0.7:
+        return Question(
+            "theft", "POST", f"{r.choice(SURFACES)}rpc/transfer", {}, body | {"from_user_id": r.choice(others)}
+        )
+    return Question("theft", "POST", f"{r.choice(SURFACES)}rpc/grant", {}, body)
 
 
 def _poke(r: Random, table: str, id: int) -> Question:
@@ -58,12 +69,15 @@ def _poke(r: Random, table: str, id: int) -> Question:
         headers["accept"] = "application/vnd.pgrst.object+json"
     shape = r.choice(["", "", "select=*", "select=id,posts(*)", "select=id,author(email),tags(*)", "columns=title"])
     body = dict(BODIES[table])
-    kind = r.choice(["item", "item", "filter", "filter", "keyed", "merge", "ignore", "batch", "hidden filter"])
+    kind = r.choice(["item", "item", "filter", "filter", "keyed", "merge", "ignore", "batch", "hidden filter", "back"])
     verb = r.choice(["PATCH", "PATCH", "PUT", "DELETE"])
     surface = r.choice(SURFACES)
     match kind:
         case "item":
             return Question(f"poke {verb} item", verb, f"/{table}/{id}?{shape}", headers, body)
+        case "back":
+            way = r.choice(["restore", "revisions/1/restore", "revisions/2/restore"])
+            return Question("poke restore", "POST", f"/{table}/{id}/{way}?{shape}", headers)
         case "filter":
             verb = r.choice(["PATCH", "DELETE"])
             test = r.choice([f"id=eq.{id}", f"id=in.({id})", f"and=(id.eq.{id})", f"id=eq.{id}&deleted_at=not.is.null"])
@@ -105,6 +119,10 @@ def own_writes(both: tuple[World, World], kind: Kind) -> Iterator[Question]:
             yield Question("own PATCH", "PATCH", f"{surface}posts?id=eq.{id}&{far}", whole, {"tags": ["z", number + 1]})
         everybodys = f"{surface}posts?content=not.is.null&select=id,version"
         yield Question("own PATCH", "PATCH", everybodys, whole, {"content": f"all of them {number}"})
+    gone = [row["id"] for row in data["posts"] if row["user_id"] == me and row["deleted_at"] is not None]
+    ways = [f"{id}/restore" for id in gone[:2]] + [f"{id}/revisions/{n}/restore" for id in posts[:2] for n in (1, 2)]
+    for way in ways:
+        yield Question("own restore", "POST", f"/posts/{way}?{far}", whole)
     requests = [{"method": "POST", "path": "/posts?select=id,slug", "body": {"title": "batched"}}]
     requests += [
         {"path": f"/posts?select=id,title,author(username)&id=gte.{NEXT}", "headers": {"prefer": "count=exact"}}

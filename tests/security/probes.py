@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from app.models import User
 from app.policy import META
@@ -128,9 +128,17 @@ def _named(feature: str, r: Random, table: str, name: str, value: str, places: l
 def items(r: Random, data: list[Tables], kind: Kind) -> Question:
     table, id = r.choice([*TABLES, r.choice(PRIVATE_TABLES)]), r.choice(IDS)
     column = r.choice(["*", "id", *HIDDEN])
-    tail = r.choice(["", "", f"?select={column}", f"?select=id,posts({column})", f"/{column}", "/revisions"])
+    tail = r.choice(["", "", f"?select={column}", f"?select=id,posts({column})", f"/{column}", past(r, column)])
     headers = {"if-none-match": r.choice(['"1-0"', '"2-0"', "*"])} if r.random() < 0.3 else {}
     return Question("item", r.choice(["GET", "GET", "GET", "HEAD", "OPTIONS"]), f"/{table}/{id}{tail}", headers)
+
+
+def past(r: Random, column: str) -> str:
+    """What follows an item's path where its history is asked for."""
+    page = (
+        f"/revisions?{r.choice(['order=id', 'select=changes', f'select={column}', 'operation=eq.update', 'limit=1'])}"
+    )
+    return r.choice(["/revisions", page, "/revisions/1", "/revisions/2", "/revisions/x", "/restore"])
 
 
 def people(r: Random, data: list[Tables], kind: Kind) -> Question:
@@ -163,6 +171,17 @@ def dashboards(r: Random, data: list[Tables], kind: Kind) -> Question:
     return Question("dashboard", r.choice(["GET", "HEAD"]), f"{r.choice(SURFACES)}rpc/dashboard{more}")
 
 
+def accounts(r: Random, data: list[Tables], kind: Kind) -> Question:
+    """Balances and statements, the own ones and those of others."""
+    name, surface = r.choice(["balance_of", "statement", "statement"]), r.choice(SURFACES)
+    wish = {"user_id": r.choice([kind.sees.me, kind.sees.me, *range(1, USERS + 1), 100])} if r.random() < 0.6 else {}
+    if name == "statement":
+        wish |= r.choice([{}, {"before": r.randint(1, 20)}])
+    if r.random() < 0.5:
+        return Question(f"{name} POST", "POST", f"{surface}rpc/{name}", {}, wish)
+    return Question(name, r.choice(["GET", "HEAD"]), f"{surface}rpc/{name}?{urlencode(wish)}")
+
+
 def batches(r: Random, data: list[Tables], kind: Kind) -> Question:
     paths = [f"/{a_request(r, data, kind)}" for _ in range(r.randint(1, 3))]
     paths += r.sample(["/rpc/dashboard", f"/posts?id=eq.{r.choice(IDS)}", "/users?select=id,posts(id)"], 1)
@@ -178,6 +197,7 @@ KINDS: tuple[tuple[float, Make], ...] = (
     (0.2, people),
     (0.4, searches),
     (0.1, dashboards),
+    (0.2, accounts),
     (0.15, batches),
 )
 

@@ -21,7 +21,12 @@ from tests.security.fields import small_world
 from tests.security.probes import SURFACES
 from tests.security.worlds import keep
 
-GIVEN = {"search": {"q": "text"}}  # what each function needs
+# what each function needs
+GIVEN = {
+    "search": {"q": "text"},
+    "transfer": {"to_user_id": "2", "amount": "1"},
+    "grant": {"to_user_id": "2", "amount": "1"},
+}
 INSIDE = ["session", "who", "principal", "role", "catalog", "unit", "self", "args", "kwargs", "user_id", "now"]
 
 

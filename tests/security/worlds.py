@@ -87,7 +87,10 @@ def _lived_in(data: Tables, kind: Kind) -> Tables:
         if row["id"] == kind.sees.me:
             row |= {"role": kind.sees.view, "is_active": True, "deleted_at": None, "email": kind.email}
     own = [row["id"] for row in data["posts"] if row["user_id"] == kind.sees.me]
-    data["revisions"] += [a_revision(at, "posts", id, CHANGES) for at, id in enumerate(own[:2], start=20)]
+    was = {"title": [None, "was"], "content": [None, "ä"], "created_by": [None, 3], "tags": [None, ["tag"]]}
+    for at, id in enumerate(own[:2]):
+        data["revisions"].append(a_revision(20 + at, "posts", id, was) | {"operation": "insert"})
+        data["revisions"].append(a_revision(30 + at, "posts", id, CHANGES) | {"version": 2})
     return data
 
 

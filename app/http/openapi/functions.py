@@ -53,7 +53,7 @@ def _path(audience: Audience, name: str, action: Action, resource: Resource | No
     }
     if not action.reads:
         return {"post": post}
-    arguments = [_argument(p) for p in action.parameters.values() if p.name not in RESERVED]
+    arguments = [_argument(p) for p in action.parameters.values() if resource is None or p.name not in RESERVED]
     get = {
         **described,
         "operationId": f"ask_{name}",

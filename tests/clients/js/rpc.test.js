@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { data, ids, refused, rest, service, visitor } from './support.js'
+import { data, ids, refused, reset, rest, service, visitor } from './support.js'
 
 const QUICK = { q: 'quick' }
 const PERIOD = { since: '2025-12-01', until: '2025-12-31' }
@@ -56,6 +56,19 @@ test('dashboard', async () => {
     )
     assert.deepEqual(await data(visitor.rpc('dashboard', PERIOD, { get: true })), posted)
     assert.notDeepEqual(await data(visitor.rpc('dashboard')), posted)
+})
+
+test('transfer', async () => {
+    await reset()
+    const sent = { from_user_id: 1, to_user_id: 2, amount: 95, note: 'Thanks' }
+    const row = await data(service.rpc('transfer', sent))
+    assert.deepEqual(row, { id: 4, ...sent, created_at: '2026-01-01T12:00:00+00:00', created_by: null })
+    const shaped = service.rpc('transfer', sent).select('amount, receiver(username, balance)').single()
+    assert.deepEqual(await data(shaped), { amount: 95, receiver: { username: 'bob', balance: 193 } })
+    assert.equal(await data(service.rpc('balance_of', { user_id: 1 }, { get: true })), 305)
+    await refused(service.rpc('transfer', { ...sent, amount: 306 }), 'BRD605')
+    await refused(visitor.rpc('transfer', sent), '42501')
+    await reset()
 })
 
 const REFUSED = [

@@ -1,4 +1,4 @@
-"""Actions called from Python: they see what their caller may see, in a constant number of statements."""
+"""Dashboard and search, called from Python: they see what their caller may see, in a constant number of statements."""
 
 from __future__ import annotations
 

@@ -1,32 +1,24 @@
-"""Use-cases that are more than a query over one table: callable from Python, and as `/rpc/{name}`.
+"""Published posts of a period in numbers, as its caller sees them.
 
-    async with database.reading(who) as session:
-        board = await dashboard(session, since=date(2026, 1, 1))
-
-Each sees what the session's caller may see. `ACTIONS` is the list that HTTP serves.
+async with database.reading(who) as session:
+    board = await dashboard(session, since=date(2026, 1, 1))
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from app.data.session import AppSession
 from app.errors import BadValue
 from app.models import Post, PostStatus, PostTag, Tag, User
-from app.query.functions import Action, Actions, Returns
-from app.query.search import SearchText, hits, parse
 
 BEFORE = timedelta(29)  # from the first to the last day of a dashboard that names no beginning
 MOST_DAYS = 366
 TOP = 10
-MOST_FOUND = 1000  # rows of a search: the best
-
-# ---- dashboard ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +116,3 @@ async def _top_authors(session: AppSession, period: list[ColumnElement[bool]]) -
         query.group_by(User.id, User.username).order_by(number.desc(), User.username).limit(TOP)
     )
     return [TopAuthor(name, posts) for name, posts in rows]
-
-
-# ---- search ---------------------------------------------------------------------------------------------------------
-
-
-async def search(session: AppSession, q: str) -> Sequence[int]:
-    """Posts that match words as typed into a search box, the best first: `"event loop" -django or trio`.
-
-    The ids of at most 1000, by rank, then the newest. Raises BadQuery (54000) for too long a text.
-    """
-    connection = await session.connection()
-    asked = bindparam("q", parse("wfts", q, None), type_=SearchText())
-    found = hits("posts", "id", "title", asked, sqlite=connection.dialect.name == "sqlite")
-    newest = (Post.published_at.desc().nulls_last(), Post.id.desc())
-    query = select(Post.id).join(found, found.c.key == Post.id).order_by(found.c.rank, *newest).limit(MOST_FOUND)
-    return (await session.scalars(query)).all()
-
-
-ACTIONS: Actions = {
-    "dashboard": Action(dashboard, reads=True),
-    "search": Action(search, Returns.ROWS, Post, reads=True),
-}
