@@ -21,7 +21,6 @@ from app.data.rules import (
     SIGNED_IN,
     Column,
     Links,
-    Pairs,
     Principal,
     Role,
     Row,
@@ -29,20 +28,10 @@ from app.data.rules import (
     Scope,
     Values,
 )
-from app.data.session import AppSession
 from app.errors import BadValue, Conflict
 from app.models import Event, Post, PostStatus, PostTag, Revision, Tag, Transfer, User
-from app.models.names import (
-    clean_email,
-    clean_name,
-    clean_slug,
-    clean_tag,
-    clean_title,
-    clean_username,
-    free_name,
-    slug_from,
-)
-from app.query.writer import find_or_insert
+from app.models.names import clean_email, clean_name, clean_slug, clean_tag, clean_title, clean_username
+from app.models.resolving import resolve_posts
 
 # ---- users ----------------------------------------------------------------------------------------------------------
 
@@ -141,52 +130,6 @@ def prepare_post(old: Row | None, values: Values, who: Principal, now: datetime)
     if published and out.get("published_at", old["published_at"] if old else None) is None:
         out["published_at"] = now
     return out
-
-
-async def resolve_posts(session: AppSession, pairs: Pairs, who: Principal, now: datetime) -> None:
-    """Tags by name or id become ids, found or made; a missing slug is made from the title, free among the present
-    ones.
-    """
-    await _resolve_tags(session, [values for _, values in pairs if "tags" in values])
-    await _resolve_slugs(session, [values for old, values in pairs if old is None and not values.get("slug")])
-
-
-async def _resolve_tags(session: AppSession, rows: list[Values]) -> None:
-    """A text is a name, found or made; a number is an id, which the writer looks up."""
-    if not rows:
-        return
-    names = {clean_tag(tag) for row in rows for tag in row["tags"] if isinstance(tag, str)}
-    by_name = await find_or_insert(session, Tag, "name", names)
-    for row in rows:
-        row["tags"] = [by_name[clean_tag(tag)] if isinstance(tag, str) else tag for tag in row["tags"]]
-
-
-TESTS_AT_ONCE = 200  # SQLite takes expressions of at most 1000 levels
-
-
-async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
-    """`title`, `title-2`, `title-3`: the first that no present row has. Rows that the caller may not see count too.
-    Those who ask for the same slug take turns, so that each sees what the other took.
-    """
-    bases = sorted({slug_from(row.get("title") or "") for row in rows})
-    await session.take_turns(*(f"slug {base}" for base in bases))
-    taken = await _present_slugs(session, Post.slug.in_(bases)) if bases else set()
-    for some in _batched(sorted(taken), TESTS_AT_ONCE):
-        taken |= await _present_slugs(
-            session, or_(*[Post.slug.startswith(f"{base}-", autoescape=True) for base in some])
-        )
-    for row in rows:
-        row["slug"] = free_name(slug_from(row.get("title") or ""), taken, most=200)
-        taken.add(row["slug"])
-
-
-async def _present_slugs(session: AppSession, test: ColumnElement[bool]) -> set[str]:
-    query = select(Post.slug).where(test, Post.deleted_at.is_(None)).execution_options(unruled=True)
-    return set(await session.scalars(query))
-
-
-def _batched(names: list[str], size: int) -> list[list[str]]:
-    return [names[at : at + size] for at in range(0, len(names), size)]
 
 
 POSTS = Rule(

@@ -69,6 +69,7 @@ class Database:
         self.counters = PoolCounters()
         self._observe = observe or unobserved
         self._turn = asyncio.Lock() if self.name == "sqlite" else None
+        self._outdated = engines.Outdated()
         self._started: tuple[AsyncEngine, AsyncEngine, Lanes] | None = None
 
     # ---- life ----
@@ -92,6 +93,7 @@ class Database:
         for engine in (writer, reader):
             self._watch(engine)
         event.listen(writer.sync_engine, "checkout", self.counters.count_checkout)
+        event.listen(writer.sync_engine, "checkout", self._outdated.replace)
         size = engines.SQLITE_READERS if self.name == "sqlite" else self.pool_size
         lanes = Lanes(reader, size, self.counters, transactions=bool(self.pooler), observe=self._observe)
         self._started = writer, reader, lanes
@@ -204,14 +206,16 @@ class Database:
     async def _commit(self, session: AppSession) -> None:
         if failpoints.ON:
             await failpoints.reach(Point.COMMITTING)
+        committed = False
         try:
             await finish(session.commit())
-        except (DBAPIError, BroadsheetError) as exc:
-            if self.name == "postgresql" and faults.is_lost(exc):
+            committed = True
+            if failpoints.ON:
+                await failpoints.reach(Point.COMMITTED)
+        except (*faults.KINDS, BroadsheetError) as exc:
+            if committed or (self.name == "postgresql" and faults.is_lost(exc)):
                 raise faults.outcome_unknown() from exc
             raise
-        if failpoints.ON:
-            await failpoints.reach(Point.COMMITTED)
 
     @contextlib.asynccontextmanager
     async def _in_turn(self) -> AsyncGenerator[None]:
@@ -255,6 +259,9 @@ class Database:
                 self.counters.slipped += 1
             if read_only and error.code == "25006":
                 error = faults.read_only()
+            elif error.code in engines.OUTDATED:
+                self._outdated.note()
+                self.lanes.suspect_all()
             raise error from exc
 
     # ---- compiled statements ----

@@ -22,12 +22,12 @@ import asyncpg  # type: ignore[import-untyped]  # the package ships no types
 import msgspec
 from sqlalchemy import URL, Connection, NullPool, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.data import faults, regex
 from app.data.base import dumps
-from app.data.running import Observe, finish, halt
+from app.data.running import Observe, SqliteConnection, finish, halt
 from app.errors import BadSetting
 
 SQLITE_READERS = 2  # one is fastest (2,889 req/s against 2,640), two so that a slow read stops nobody
@@ -56,6 +56,28 @@ UNSUITABLE = {  # what a server says to our start-up settings
     "unrecognized configuration parameter": OLD_SERVER,
     "unsupported startup parameter": "the database URL leads to a pooler: set BROADSHEET_POOLER=transaction",
 }
+
+
+# What tells that a connection is of another time: its server became a standby, which answers every ping, or its plans
+# are those of another schema.
+OUTDATED = ("25006", "0A000")
+
+
+class Outdated:
+    """Whether the connections of a pool are. All are replaced before the next one is used: else each of them would
+    cost a unit of work.
+    """
+
+    def __init__(self) -> None:
+        self.since = 0.0
+
+    def note(self) -> None:
+        self.since = time.time()
+
+    def replace(self, connection: Any, record: Any, fairy: Any) -> None:
+        """Listens to checkouts."""
+        if record.last_connect_time < self.since:
+            raise InvalidatePoolError("outdated")
 
 
 # ---- URLs ----
@@ -146,8 +168,6 @@ def postgresql_engine(url: str | URL, write: bool, pool_size: int, pooler: str =
         execution_options={} if write else {"postgresql_readonly": True},
     )
     event.listen(engine.sync_engine, "handle_error", _lost)
-    if write:
-        event.listen(engine.sync_engine, "handle_error", _demoted)
     return engine
 
 
@@ -196,7 +216,7 @@ def _sqlite_arguments() -> dict[str, Any]:
         "hide_parameters": True,
         "json_serializer": dumps,
         "json_deserializer": msgspec.json.decode,
-        "connect_args": {"timeout": BUSY, "cached_statements": STATEMENTS},
+        "connect_args": {"timeout": BUSY, "cached_statements": STATEMENTS, "async_creator_fn": SqliteConnection},
     }
 
 
@@ -277,12 +297,6 @@ def _lost(context: ExceptionContext) -> Exception | None:
         context.is_disconnect = True
         return faults.lost()
     return None
-
-
-def _demoted(context: ExceptionContext) -> None:
-    """A server that became a standby answers every ping, so the pool would keep it for ever."""
-    if getattr(context.original_exception, "sqlstate", None) == "25006":
-        context.is_disconnect = True
 
 
 def lower(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # the package ships no types
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -24,13 +24,15 @@ from app.errors import BadQuery, BadValue, BroadsheetError, Conflict, Unavailabl
 
 T = TypeVar("T")
 
-# What a unit of work may raise that `translate` may know. Not OSError: a handler's own file errors are none of ours.
+# What a unit of work may raise that `translate` may know. Not every OSError: a handler's own file errors are none of
+# ours. It has no other connection that it could lose than the database's.
 KINDS = (
     SQLAlchemyError,
     sqlite3.Error,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
+    ConnectionError,
     OverflowError,
     UnicodeEncodeError,
 )
@@ -212,6 +214,8 @@ def _read(exc: BaseException, catalog: Catalog, row: Mapping[str, Any] | None, t
         case asyncpg.InternalClientError() | OSError():
             return Fault(LOST)
         case asyncpg.InterfaceError() if "closed" in str(exc):
+            return Fault(LOST)
+        case InvalidRequestError() if "connection is closed" in str(exc):
             return Fault(LOST)
         case PoolTimeoutError():
             return Fault("PGRST003")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
+import aiosqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.data import faults
@@ -149,6 +151,28 @@ async def _run_to_end_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
     except asyncio.CancelledError:
         await finish(job.stop())
         raise
+
+
+class SqliteConnection(aiosqlite.Connection):
+    """May be stopped while it is closed, as SQLAlchemy does where it is cancelled there: one of the two would wait for
+    a thread that the other has ended, and the file would stay open.
+    """
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(partial(sqlite3.connect, path, **options), iter_chunk_size=64)
+        self._thread.daemon = True  # as SQLAlchemy has it
+        self._stopping: asyncio.Future[Any] | None = None
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        if self._stopping is None:
+            self._stopping = super().stop()
+        return self._stopping
+
+    async def close(self) -> None:
+        if self._stopping is None:
+            await super().close()
+        else:
+            await self._stopping
 
 
 async def on_thread(driver: Any, work: Callable[[sqlite3.Connection], T]) -> T:

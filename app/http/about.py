@@ -59,7 +59,9 @@ async def live(request: Request[State]) -> Response:
 
 
 async def ready(request: Request[State]) -> Response:
-    """The database answers, takes writes and has the newest schema; else 503."""
+    """The database answers, takes writes and has the newest schema, and the server goes on; else 503."""
+    if "stopping" in request.state:
+        raise Unavailable("The server is stopping.", code="BRD503", hint="Send requests to another one.", retry_after=5)
     if not await request.state["service"].database.ready():
         raise Unavailable("The database is not reachable, or its schema is not the newest.", retry_after=5)
     return Response(encoded({"status": "ok"}), headers={"Content-Type": JSON})

@@ -20,7 +20,16 @@ from app.http.context import Call
 from app.http.plans import Kind
 from app.http.preferences import prefer_of
 from app.http.ranges import content_range, counted
-from app.http.writing import Write, check_versions, manner_of, not_available, refuse_reader, settled, versions_of
+from app.http.writing import (
+    Write,
+    check_versions,
+    manner_of,
+    not_available,
+    pins_version,
+    refuse_reader,
+    settled,
+    versions_of,
+)
 from app.query.reader import lock_keys
 from app.query.removal import discard
 from app.query.writer import locked, revise
@@ -40,7 +49,7 @@ async def change_matching(call: Call) -> Response:
         fields.changed(resource, call.who.view, given, manner)
     write = settled(call, planned, prefer)
     values = fields.changed(resource, call.who.view, given, manner)
-    versions = versions_of(call, resource)
+    versions = _versions_of(write)
     if values:
         _refuse_everything(write)
     await call.prepare(resource, [values])
@@ -63,7 +72,7 @@ async def delete_matching(call: Call) -> Response:
     if call.who.view not in resource.rule.removes:
         raise audit.denied(resource)
     write = settled(call, planned, prefer)
-    versions = versions_of(call, resource)
+    versions = _versions_of(write)
     _refuse_everything(write)
 
     async def work(session: AppSession) -> tuple[int, bytes]:
@@ -83,6 +92,11 @@ def _one_of(payload: Payload) -> dict[str, Any]:
     if any(row != payload.rows[0] for row in payload.rows):
         raise not_available("an update of several rows with values of their own")
     return payload.rows[0] if payload.rows else {}
+
+
+def _versions_of(write: Write) -> frozenset[int] | None:
+    rows = write.planned.rows
+    return versions_of(write.call, write.resource, pinned=rows is not None and pins_version(rows))
 
 
 def _refuse_everything(write: Write) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Any, NotRequired, Protocol, TypedDict, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -63,9 +63,10 @@ class Service:
 
 
 class State(TypedDict):
-    """What the lifespan hands to every request."""
+    """What the lifespan hands to every request; `stopping` is there once the server is about to stop."""
 
     service: Service
+    stopping: NotRequired[bool]
 
 
 @dataclass(slots=True)

@@ -20,11 +20,11 @@ from app.http.items import tag
 from app.http.plans import Kind, Planned
 from app.http.preferences import Prefer, prefer_of
 from app.http.ranges import counted
-from app.http.writing import Write, manner_of, not_available, refuse_reader, settled
+from app.http.writing import Write, check_versions, manner_of, not_available, refuse_reader, settled, versions_of
 from app.query.statements import Target
 from app.query.upsert import Upserted, target_of, upsert
 from app.query.values import literal
-from app.query.writer import insert
+from app.query.writer import insert, locked
 
 
 async def create(call: Call) -> Response:
@@ -63,11 +63,14 @@ async def put(call: Call) -> Response:
     key = plans.key_filter(asked.query, resource)
     first = Payload(payload.rows[:1], payload.single, payload.texts)
     write, rows = _rows(call, planned, prefer, first, keyed=True)
-    _refuse_other_key(resource, key, rows)
+    wanted = _refuse_other_key(resource, key, rows)
+    versions = versions_of(call, resource)
     target = target_of(resource, call.who.view, None)
     await call.prepare(resource, rows)
 
     async def work(session: AppSession) -> tuple[Upserted, bytes]:
+        if versions is not None:
+            check_versions(resource, await locked(session, resource, wanted), versions)
         made = await upsert(session, resource, rows, target, merge=True)
         write.check_rows(len(made.rows))
         documents = await _visible(session, write, made.rows)
@@ -119,11 +122,12 @@ async def _visible(session: AppSession, write: Write, rows: list[Values]) -> lis
     return documents
 
 
-def _refuse_other_key(resource: Resource, key: Values, rows: list[Values]) -> None:
-    """Raises PGRST115 unless the body names the row of the URL."""
+def _refuse_other_key(resource: Resource, key: Values, rows: list[Values]) -> list[Any]:
+    """The key as values. Raises PGRST115 unless the body names the row of the URL."""
     wanted = {name: literal(resource.columns[name].type, text) for name, text in key.items()}
     if not rows or any(rows[0].get(name) != value for name, value in wanted.items()):
         raise BadQuery("Payload values do not match URL in primary key column(s)", code="PGRST115")
+    return list(wanted.values())
 
 
 def _headers(write: Write, made: list[Values], body: bytes, *, single: bool) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Query string -> plans, kept for the next request that asks the same.
 
-There are three kinds: a page of rows, one item, and rows that are written. A request first asks what its query string
-says (`ask`: syntax), and has that planned against the catalog (`plan`: names) once its body is read, so that errors
-come in the dialect's order (1.1).
+There are four kinds: a page of rows, one item, rows that are written, and the revisions of a row. A request first asks
+what its query string says (`ask`: syntax), and has that planned against the catalog (`plan`: names) once its body is
+read, so that errors come in the dialect's order (1.1).
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from operator import itemgetter
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Integer
 
+from app.data.audit import Revision
 from app.data.base import Versioned
 from app.data.catalog import RESERVED, Resource
 from app.data.rates import address_key
@@ -29,7 +31,7 @@ from app.http.request import shown
 from app.query.parser import parse
 from app.query.plan import Cond, Node, ReadPlan
 from app.query.planner import find, plan_keyed, plan_read, plan_rows, require_embeds
-from app.query.syntax import Filter, Query
+from app.query.syntax import Filter, OrderTerm, Query
 from app.query.values import ZONE, literal
 from app.query.writer import missing_row
 
@@ -41,6 +43,10 @@ class Kind(Enum):
     PAGE = "page"  # rows by filters, order and page
     ITEM = "item"  # one row by its key: of the query string only `select` and what concerns embeds has a meaning
     WRITTEN = "written"  # rows that a write makes, or that its filters name, shaped by `select`
+    HISTORY = "history"  # a page of the revisions of the row that the path names, which `of_row` puts in
+
+
+PAGES = (Kind.PAGE, Kind.HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +105,11 @@ def ask(call: Call, kind: Kind) -> Asked:
     """
     raw: bytes = call.request.scope["query_string"]
     window = cursor = None
-    if kind is Kind.PAGE:
+    if kind in PAGES:
         raw, text = cursors.split(raw)
         window = _window(call, raw)
-        cursor = None if text is None else cursors.read(text, call.name, raw)
-    method = "" if kind is Kind.PAGE else call.method
+        cursor = None if text is None else cursors.read(text, _place(call), raw)
+    method = "" if kind in PAGES else call.method
     key = (kind.value, method, call.surface.name, call.name, raw, call.who.role, window, ZONE.get())
     planned: Planned | None = call.service.plans.hit(key)
     if planned is not None:
@@ -158,7 +164,7 @@ def _behind(call: Call, asked: Asked, planned: Planned, cursor: cursors.Cursor) 
     if asked.query.offsets.get((), 0):
         raise BadQuery("a cursor says where the page begins: an offset has no meaning beside it", hint="Leave it out.")
     after = cursors.values_of(cursor, call.service.catalog, planned.plan)
-    plan = _page(call, planned.resource, asked.query, after)
+    plan = _page(call, planned.resource, planned.query, after)
     planned = replace(planned, plan=plan)
     _spend(call, asked.kind, planned)
     return planned
@@ -167,7 +173,7 @@ def _behind(call: Call, asked: Asked, planned: Planned, cursor: cursors.Cursor) 
 def _spend(call: Call, kind: Kind, planned: Planned) -> None:
     """Each shape is compiled once for each view."""
     view = call.who.view
-    shapes: list[Hashable] = [(planned.plan.node, view, kind is Kind.PAGE or planned.ordered)]
+    shapes: list[Hashable] = [(planned.plan.node, view, kind in PAGES or planned.ordered)]
     if planned.rows is not None:
         shapes.append((planned.rows.node, view, "locked"))
     call.service.allowance.spend(caller(call), shapes)
@@ -181,14 +187,21 @@ def caller(call: Call) -> Hashable:
 def _placed(call: Call, asked: Asked, planned: Planned) -> Planned:
     """The same with what its answers say of their place. The pages behind a Range have its length as their limit."""
     limit = None if asked.window is None else planned.plan.value(planned.plan.node.limit)
-    series = cursors.series_of(f"{call.surface.prefix}/{call.name}", call.name, asked.raw, limit)
+    place = _place(call)
+    series = cursors.series_of(f"{call.surface.prefix}/{place}", place, asked.raw, limit)
     parts = sorted((part.partition(b"=") for part in asked.raw.split(b"&") if part), key=itemgetter(0))
     question = "?" if parts else ""
-    location = f"/{call.name}{question}{shown(b'&'.join(b''.join(part) for part in parts))}"
+    location = f"/{place}{question}{shown(b'&'.join(b''.join(part) for part in parts))}"
     return replace(planned, location=location, series=series)
 
 
-# ---- the three kinds ------------------------------------------------------------------------------------------------
+def _place(call: Call) -> str:
+    """The path of a page below its surface: a table, or the revisions of one of its rows."""
+    id = call.request.path_params.get("id")
+    return call.name if id is None else f"{call.name}/{quote(id, safe='')}/revisions"
+
+
+# ---- the kinds ------------------------------------------------------------------------------------------------------
 
 
 def _plan_page(call: Call, resource: Resource, query: Query) -> Planned:
@@ -225,7 +238,26 @@ def _plan_written(call: Call, resource: Resource, query: Query) -> Planned:
     return Planned(query, shaped, rows, ordered)
 
 
-PLANNERS = {Kind.PAGE: _plan_page, Kind.ITEM: _plan_item, Kind.WRITTEN: _plan_written}
+def _plan_history(call: Call, resource: Resource, query: Query) -> Planned:
+    """A page whose first two filters name the row. The newest revision comes first, unless an order is asked for or
+    rows are grouped.
+    """
+    table, row = Filter("table_name", "eq", resource.name), Filter("row_id", "eq", "")
+    query = replace(query, conditions=(((), table), ((), row), *query.conditions))
+    revisions = call.service.catalog.of(Revision)
+    plan = _page(call, revisions, query)
+    if () not in query.orders and not plan.node.grouped:
+        query = replace(query, orders={(): (OrderTerm("id", descending=True),), **query.orders})
+        plan = _page(call, revisions, query)
+    return Planned(query, plan)
+
+
+PLANNERS = {
+    Kind.PAGE: _plan_page,
+    Kind.ITEM: _plan_item,
+    Kind.WRITTEN: _plan_written,
+    Kind.HISTORY: _plan_history,
+}
 
 
 def _keyed(call: Call, resource: Resource, query: Query) -> ReadPlan:
@@ -249,6 +281,16 @@ def with_keys(plan: ReadPlan, keys: list[Any]) -> ReadPlan:
     values = list(plan.values)
     values[slot] = tuple(keys)
     return replace(plan, values=tuple(values))
+
+
+def of_row(call: Call, asked: Asked, planned: Planned, row_id: str) -> Planned:
+    """A page of revisions, for this row: its id is a value, so that all rows share what is planned and compiled."""
+    term = planned.plan.node.where[1]
+    assert isinstance(term, Cond)
+    (slot,) = term.slots
+    values = list(planned.plan.values)
+    values[slot] = row_id
+    return _placed(call, asked, replace(planned, plan=replace(planned.plan, values=tuple(values))))
 
 
 # ---- the version beside a document ----------------------------------------------------------------------------------

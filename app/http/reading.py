@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from app.errors import NotFound
 from app.http import cursors, plans
 from app.http.context import Call
 from app.http.media import media_of, render
@@ -18,7 +19,11 @@ from app.query.writer import missing_row
 
 async def read_page(call: Call) -> Response:
     asked = plans.ask(call, Kind.PAGE)
-    planned = plans.plan(call, asked)
+    return await show_page(call, asked, plans.plan(call, asked))
+
+
+async def show_page(call: Call, asked: Asked, planned: Planned, absent: NotFound | None = None) -> Response:
+    """Raises `absent`, if there is one, in place of a page without rows."""
     media = media_of(call.headers)
     prefer = prefer_of(call.headers)
     prefer.check()
@@ -27,6 +32,8 @@ async def read_page(call: Call) -> Response:
     result = await call.read(
         lambda: read_counted(compiler, plan, call.who, now, prefer.count, call.surface.page(call.who, call.limits).most)
     )
+    if absent is not None and not result.rows:
+        raise absent
     before = _before(asked, planned)
     total = None if result.total is None else max(result.total, before + len(result.rows) if result.rows else 0)
     status = status_of(before if asked.cursor is None else 0, len(result.rows), total)

@@ -18,7 +18,7 @@ from app.data.failpoints import Point
 from app.data.rules import ANONYMOUS, Principal
 from app.data.session import AppSession
 from app.errors import Unauthorized
-from app.http import changing, creating, items, reading
+from app.http import changing, creating, history, items, reading, restoring
 from app.http.context import Call, Service, State, trace_of
 from app.http.plans import invalid_path, refuse_reserved, resource_of
 from app.http.preferences import zone_of
@@ -31,11 +31,12 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 def resource_routes(surface: Surface) -> list[Route]:
-    """`/{resource}`, and `/{resource}/{id}` where the surface has items."""
+    """`/{resource}`, and where the surface has items, `/{resource}/{id}` and what is below it."""
     path = f"{surface.prefix}/{{resource}}"
     routes = [Route(path, Endpoint(surface, COLLECTION), name=f"{surface.name}_collection")]
     if surface.items:
-        routes.append(Route(f"{path}/{{id}}", Endpoint(surface, ITEM), name=f"{surface.name}_item"))
+        for name, (tail, handlers) in BELOW.items():
+            routes.append(Route(f"{path}{tail}", Endpoint(surface, handlers), name=f"{surface.name}_{name}"))
     return routes
 
 
@@ -116,6 +117,22 @@ async def show_item_methods(call: Call) -> Response:
     return _methods(call, [method for method in ITEM if _has(resource, method)])
 
 
+async def show_history_methods(call: Call) -> Response:
+    history.revised_of(call)
+    return _methods(call, ["OPTIONS", "GET", "HEAD"])
+
+
+async def show_version_methods(call: Call) -> Response:
+    """Of what sets a row to one of its versions."""
+    methods = ["OPTIONS"]
+    return _methods(call, [*methods, "POST"] if _has(history.revised_of(call), "PATCH") else methods)
+
+
+async def show_restore_methods(call: Call) -> Response:
+    restoring.removable_of(call)
+    return _methods(call, ["OPTIONS", "POST"])
+
+
 def _has(resource: Resource, method: str) -> bool:
     """Whether anybody may use this method on the table's rows."""
     if method in ("PUT", "PATCH", "DELETE") and len(resource.key) != 1:
@@ -151,4 +168,23 @@ ITEM: dict[str, Handler] = {
     "PUT": items.replace,
     "PATCH": items.change,
     "DELETE": items.delete,
+}
+REVISIONS: dict[str, Handler] = {
+    "OPTIONS": show_history_methods,
+    "GET": history.read_revisions,
+    "HEAD": history.read_revisions,
+}
+VERSION: dict[str, Handler] = {
+    "OPTIONS": show_history_methods,
+    "GET": history.read_version,
+    "HEAD": history.read_version,
+}
+RESTORE_VERSION: dict[str, Handler] = {"OPTIONS": show_version_methods, "POST": restoring.restore_version}
+RESTORE: dict[str, Handler] = {"OPTIONS": show_restore_methods, "POST": restoring.restore_row}
+BELOW = {
+    "item": ("/{id}", ITEM),
+    "revisions": ("/{id}/revisions", REVISIONS),
+    "version": ("/{id}/revisions/{number}", VERSION),
+    "restore_version": ("/{id}/revisions/{number}/restore", RESTORE_VERSION),
+    "restore": ("/{id}/restore", RESTORE),
 }

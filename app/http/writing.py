@@ -26,6 +26,7 @@ from app.http.plans import Planned, with_keys
 from app.http.preferences import Prefer
 from app.http.request import expected_versions
 from app.http.response import answer
+from app.query.plan import Cond, ReadPlan
 from app.query.reader import read, read_keyed
 from app.query.writer import refuse_stale
 
@@ -121,11 +122,25 @@ def refuse_reader(call: Call, resource: Resource) -> None:
         raise audit.denied(resource)
 
 
-def versions_of(call: Call, resource: Resource) -> frozenset[int] | None:
-    """The versions that If-Match allows, None without a condition."""
-    if "if-match" in call.headers and not resource.has(Versioned):
+def versions_of(call: Call, resource: Resource, *, pinned: bool = False) -> frozenset[int] | None:
+    """The versions that If-Match allows, None without a condition. Raises BRD428 where the service wants one, unless
+    the filters have `pinned` the version.
+    """
+    versioned = resource.has(Versioned)
+    if "if-match" in call.headers and not versioned:
         raise not_available(f"If-Match on {resource.name}, whose rows have no version,")
-    return expected_versions(call.headers)
+    versions = expected_versions(call.headers)
+    if versions is None and versioned and not pinned and call.service.settings.require_if_match:
+        hint = "Read the row, and send its ETag in If-Match; * is not enough. With filters, version=eq.3 will do."
+        message = f"a change of a row of {resource.name} must name the version that it changes"
+        raise BroadsheetError(message, code="BRD428", status=428, hint=hint)
+    return versions
+
+
+def pins_version(rows: ReadPlan) -> bool:
+    """Whether only rows match whose version is among some that the filters name."""
+    terms = [term for term in rows.node.where if isinstance(term, Cond) and not term.negated]
+    return any(term.column == "version" and term.operator in ("eq", "in") for term in terms)
 
 
 def check_versions(resource: Resource, rows: list[Values], versions: frozenset[int] | None) -> None:

@@ -38,6 +38,15 @@ def refuse_absent(
             raise absent_parent(column, target, absent[0])
 
 
+def hold(statements: WriteStatements, resource: Resource, keys: Sequence[Any]) -> Steps[None]:
+    """Locks what these rows point at before the rows themselves, in the order of who removes a row with those that
+    point at it. Nothing to do on SQLite, where writers take turns.
+    """
+    for column in resource.table.columns if not statements.sqlite else ():
+        if column.foreign_keys:
+            yield statements.parents(resource.table, column.name).statement((), None, list(keys))
+
+
 def absent_parent(column: Any, target: Resource, key: Any) -> Conflict:
     """As PostgreSQL says it of a row that is not there at all. Source: dialect 1.2."""
     constraint = next(str(fk.constraint.name) for fk in column.foreign_keys if fk.constraint)

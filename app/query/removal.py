@@ -19,6 +19,7 @@ from app.data.rules import Links, Owned, Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Steps
+from app.query import parents
 from app.query.extras import Change, Key, links_of
 from app.query.statements import WriteStatements, statements_of
 from app.query.writer import locked, refuse_stale, write_columns, write_revisions
@@ -53,17 +54,33 @@ async def discard(session: AppSession, resource: Resource, olds: list[Values]) -
 
 
 async def restore(session: AppSession, resource: Resource, keys: Sequence[Key]) -> list[Values]:
-    """Brings soft-deleted rows back with the rows that went with them; uniqueness is checked again by the database
-    (Conflict).
+    """Brings soft-deleted rows back with the rows that went with them, and returns all with these keys as they are now;
+    those that are not deleted stay as they are. Raises NotFound, Forbidden; Conflict where a unique value is taken or a
+    row that they point at is not there.
     """
     if not keys:
         return []
+    return await bring_back(session, resource, await locked_to_restore(session, resource, keys))
+
+
+async def locked_to_restore(session: AppSession, resource: Resource, keys: Sequence[Key]) -> list[Values]:
+    """The rows with these keys, deleted or not, locked to be restored. Raises NotFound, Forbidden."""
+    await session.run(parents.hold(await statements_of(session), resource, keys))
+    return await locked(session, resource, keys, deleted=True)
+
+
+async def bring_back(session: AppSession, resource: Resource, olds: Sequence[Values]) -> list[Values]:
+    """The same for rows that are locked."""
     require_write(session.unit.who, resource.name)
     if session.unit.who.view not in resource.rule.removes:
         raise audit.denied(resource)
-    olds = [old for old in await locked(session, resource, keys, deleted=True) if old["deleted_at"] is not None]
+    (key,) = resource.key
+    gone = [old for old in olds if old["deleted_at"] is not None]
+    if not gone:
+        return list(olds)
     statements = await statements_of(session)
-    return await session.run(_restore(statements, resource, olds, session.unit))
+    back = {row[key]: row for row in await session.run(_restore(statements, resource, gone, session.unit))}
+    return [back.get(old[key], old) for old in olds]
 
 
 async def purge(session: AppSession, resource: Resource, keys: Sequence[Key]) -> list[Values]:
@@ -169,6 +186,8 @@ def _restore(
     for old in olds:
         values: Values = {"deleted_at": None, **audit.stamped(resource, old, unit)}
         moved.append((Change(old, {**old, **values}), values))
+    # to the rows that they point at they are new: those may have gone meanwhile
+    yield from parents.refuse_absent(statements, resource, [Change(None, change.new) for change, _ in moved], unit)
     yield from write_columns(statements, resource, moved)
     yield from write_revisions(statements, resource, Operation.RESTORE, [change for change, _ in moved], unit)
     stamps = {old["deleted_at"] for old in olds}
@@ -218,9 +237,14 @@ def _retire(statements: WriteStatements, resource: Resource, olds: list[Values],
     yield from write_columns(statements, resource, moved)
     owned = [extra.relation for extra, _ in resource.rule.extra.values() if isinstance(extra, Owned)]
     yield from _drop(statements, resource, [*resource.rule.drops, *owned], olds)
-    # The revision says that the row was purged, not what it held: that is what the purge is for.
-    blank = [Change({**c.old, **c.new} if c.old else c.new, c.new) for c, _ in moved]
+    # The revision says what the row holds from now on, not what it held: that is what the purge is for.
+    blank = [Change(change.new, change.new, shown=_from_nothing(resource, values)) for change, values in moved]
     yield from write_revisions(statements, resource, Operation.UPDATE, blank, unit)
+
+
+def _from_nothing(resource: Resource, values: Values) -> dict[str, Any]:
+    kept = values.keys() - audit.BOOKKEEPING - resource.rule.guarded
+    return {name: [None, audit.json_form(values[name])] for name in resource.columns if name in kept}
 
 
 def _cascades(statements: WriteStatements, resource: Resource) -> list[tuple[Resource, Relation]]:

@@ -70,7 +70,8 @@ def questions(r: Random, both: list[dict[str, list[Any]]], caller: Caller) -> li
             headers["accept"] = r.choice(["text/csv", "application/vnd.pgrst.object+json"])
         out.append(Question(method, surface + request, headers))
     tables_ = ("users", "posts", "tags", "transfers", "revisions")
-    items = [f"/{name}/{r.choice([*range(1, 20), 100, 101, 102])}" for name in tables_ for _ in range(5)]
+    tails = ("", "", "/revisions", "/revisions?select=changes", "/revisions/1")
+    items = [f"/{name}/{r.choice([*range(1, 20), 100, 101, 102])}{tail}" for name in tables_ for tail in tails]
     items += [f"/users?email=eq.{r.choice([f'twin{id}@x', f'{id}@x', f'gone{id}@x'])}" for id in range(1, USERS + 1)]
     return out + [Question("GET", item, {}) for item in items]
 

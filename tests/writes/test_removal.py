@@ -109,6 +109,27 @@ async def test_author_restores_the_own_post(database: Database) -> None:
     assert (back["deleted_at"], back["version"]) == (None, 3)
 
 
+async def test_present_rows_are_not_restored(database: Database, statements: Statements) -> None:
+    author = await an_author(database)
+    (post,) = await insert(database, author, "posts", {"title": "One"})
+    statements.clear()
+    assert await restore(database, author, "posts", post["id"]) == [post]
+    assert statements.count == (1 if database.name == "sqlite" else 2)  # the row; on PostgreSQL its author before it
+    assert len(await revisions(database, "posts", post["id"])) == 1
+
+
+async def test_post_of_a_removed_author_stays_removed(database: Database) -> None:
+    author = await an_author(database)
+    assert author.user_id is not None
+    (post,) = await insert(database, author, "posts", {"title": "One"})
+    await remove(database, author, "posts", post["id"])
+    await remove(database, SERVICE, "users", author.user_id)
+    with pytest.raises(Conflict) as refusal:
+        await restore(database, SERVICE, "posts", post["id"])
+    assert refusal.value.code == "23503"
+    assert await read(database, "posts?select=id") == []
+
+
 async def test_purge_removes_posts_before_the_user(database: Database) -> None:
     author = await an_author(database)
     assert author.user_id is not None
@@ -134,7 +155,9 @@ async def test_purged_user_with_transfers_is_anonymised(database: Database) -> N
         assert (kept.username, kept.email) == (f"purged-{key}", f"{key}@purged.invalid")
         assert (kept.full_name, kept.is_active) == (None, False)
     assert len(await read(database, "transfers?select=id")) == 1
-    assert "Ada" not in str((await revisions(database, "users", key))[-1])
+    last = (await revisions(database, "users", key))[-1]
+    assert "Ada" not in str(last)
+    assert (last["changes"]["username"], last["changes"]["full_name"]) == ([None, f"purged-{key}"], [None, None])
 
 
 async def test_removing_takes_a_constant_number_of_statements(database: Database, statements: Statements) -> None:

@@ -31,6 +31,7 @@ REFUSALS = {
     416: "No row is in the range that was asked for.",
     422: "A value of the body does not fit: all that is wrong stands in `details`. Or the Idempotency-Key came with "
     "another request before.",
+    428: "The service wants a condition: the row's version in If-Match, or in a filter.",
     429: "Too many requests.",
     500: "A fault of the service. `details` has the request's id.",
     503: "The database cannot take this now. Repeat it after `Retry-After` seconds.",
@@ -42,6 +43,7 @@ READ = (*EVERY, 300)
 PAGE = (*READ, 416)
 REMOVE = (*READ, 403, 409)
 WRITE = (*REMOVE, 413, 415, 422, 507)
+CONDITION = (412, 428)  # of what changes rows that have versions
 WITH_RETRY = (429, 503, 504)
 PLAIN_ONLY = (415, 422)  # the dialect says 400, but for keys (`keyed`)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from app.data.catalog import Catalog, Resource
 from app.data.rules import Owned, Role
 from app.http.surfaces import Surface
+from app.query.history import sees_revisions
 from app.settings import Limits
 
 
@@ -42,6 +43,10 @@ class Audience:
 
     def removes(self, resource: Resource) -> bool:
         return self.view in resource.rule.removes
+
+    def tells_history(self, resource: Resource) -> bool:
+        """Whether the view may see revisions of some of its rows, by the rule of revisions."""
+        return resource.rule.revised and sees_revisions(self.catalog, self.view)
 
     def required(self, resource: Resource) -> list[str]:
         """Fields without which there is no new row: columns that are NOT NULL, without a default, and not filled in by

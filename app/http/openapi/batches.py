@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from app.http.batch import METHODS
-from app.http.openapi.answers import EVERY, JSON, keyed, refused, success
+from app.http.openapi.answers import CONDITION, EVERY, JSON, keyed, refused, success
 from app.http.openapi.audience import Audience
 from app.http.openapi.columns import Schema
 from app.http.openapi.parameters import reference as parameter
 from app.http.openapi.schemas import reference
 
-STATUSES = (*EVERY, 300, 403, 405, 409, 412, 413, 415, 416, 422, 507)  # those of the requests in it
+STATUSES = (*EVERY, 300, 403, 405, 409, *CONDITION, 413, 415, 416, 422, 507)  # those of the requests in it
 NAMES = {"type": "object", "additionalProperties": {"type": "string"}}
 
 

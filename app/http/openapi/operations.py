@@ -6,9 +6,23 @@ from collections.abc import Callable
 
 from app.data.base import Versioned
 from app.data.catalog import Resource
-from app.http.openapi.answers import CSV, JSON, PAGE, READ, REMOVE, WRITE, array_of, keyed, refused, rows_of, success
+from app.http.openapi.answers import (
+    CONDITION,
+    CSV,
+    JSON,
+    PAGE,
+    READ,
+    REMOVE,
+    WRITE,
+    array_of,
+    keyed,
+    refused,
+    rows_of,
+    success,
+)
 from app.http.openapi.audience import Audience
 from app.http.openapi.columns import Schema
+from app.http.openapi.histories import history_paths
 from app.http.openapi.parameters import filter_name, filters_of
 from app.http.openapi.parameters import reference as parameter
 from app.http.openapi.schemas import reference
@@ -19,13 +33,17 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def resource_paths(audience: Audience) -> dict[str, Schema]:
-    """`/{table}`, and `/{table}/{id}` where the surface has items. Paths are relative to the surface."""
+    """`/{table}`, and `/{table}/{id}` with what is below it where the surface has items. Paths are relative to the
+    surface.
+    """
     paths: dict[str, Schema] = {}
     for resource in audience.resources():
         paths[f"/{resource.name}"] = _path(audience, resource, COLLECTION_METHODS, frozenset(COLLECTION))
         if audience.surface.items and len(resource.key) == 1 and resource.key[0] in audience.columns(resource):
             item = _path(audience, resource, ITEM_METHODS, frozenset(ITEM))
-            paths[f"/{resource.name}/{{id}}"] = {"parameters": [parameter(f"id.{resource.name}")], **item}
+            one = f"/{resource.name}/{{id}}"
+            paths[one] = {"parameters": [parameter(f"id.{resource.name}")], **item}
+            paths |= {one + tail: path for tail, path in history_paths(audience, resource).items()}
     return paths
 
 
@@ -113,7 +131,7 @@ def _replace_row(audience: Audience, resource: Resource) -> Schema:
         "description": "The filters are `eq` on exactly the primary key, and the body repeats it.",
         "requestBody": _body(whole, whole),
     }
-    found = _filtered(audience, resource, described, (*WRITE, 405))
+    found = _filtered(audience, resource, described, (*WRITE, 405, *_conditions(resource)))
     found["responses"] = {**success(201, _written(audience, resource)), **found["responses"]}
     return found
 
@@ -175,7 +193,7 @@ def _remove_item(audience: Audience, resource: Resource) -> Schema:
         "responses": {
             **success(200, _row(resource), "Preference-Applied"),
             **success(204, None, "Preference-Applied"),
-            **refused(audience, *REMOVE, 412),
+            **refused(audience, *REMOVE, *_conditions(resource)),
         },
     }
 
@@ -191,7 +209,7 @@ def _item_write(audience: Audience, resource: Resource, name: str, verb: str, de
         "responses": {
             **success(200, _row(resource), "ETag", "Preference-Applied"),
             **success(204, None, "Preference-Applied"),
-            **refused(audience, *WRITE, 412),
+            **refused(audience, *WRITE, *_conditions(resource)),
         },
     }
 
@@ -235,7 +253,7 @@ def _body(schema: Schema, one: Schema) -> Schema:
 
 def _conditions(resource: Resource) -> tuple[int, ...]:
     """What If-Match adds, where rows have versions."""
-    return (412,) if resource.has(Versioned) else ()
+    return CONDITION if resource.has(Versioned) else ()
 
 
 def _changes_by_key(audience: Audience, resource: Resource) -> bool:

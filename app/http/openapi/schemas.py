@@ -11,6 +11,7 @@ from app.data.rules import Links
 from app.http.fields import MOST_LINKS
 from app.http.openapi.audience import Audience
 from app.http.openapi.columns import Schema, default_of, nullable, referred, schema_of
+from app.query.history import link_fields, shown_columns
 
 ERROR: Schema = {
     "type": "object",
@@ -41,10 +42,14 @@ def reference(name: str) -> Schema:
 
 
 def schemas(audience: Audience) -> dict[str, Schema]:
-    """By name: `{table}`, and `{table}.insert`, `{table}.update`, `{table}.upsert` where the view may write."""
+    """By name: `{table}`, `{table}.version` where rows have a history, and `{table}.insert`, `{table}.update`,
+    `{table}.upsert` where the view may write.
+    """
     found = {"Error": ERROR, "Links": LINKS, "Status": STATUS}
     for resource in audience.resources():
         found[resource.name] = row_schema(audience, resource)
+        if audience.surface.items and audience.tells_history(resource):
+            found[f"{resource.name}.version"] = version_schema(audience, resource)
         if audience.inserts(resource):
             found[f"{resource.name}.insert"] = payload_schema(audience, resource, required=True)
         if audience.changes(resource):
@@ -61,6 +66,15 @@ def row_schema(audience: Audience, resource: Resource) -> Schema:
     for name, relation in sorted(audience.catalog.embeddable(resource, audience.view).items()):
         properties.setdefault(name, _embedded(audience, relation))
     return {"type": "object", "properties": properties}
+
+
+def version_schema(audience: Audience, resource: Resource) -> Schema:
+    """What a row was: guarded columns are not kept, and links are shown as in revisions."""
+    properties = {name: _shown(audience, resource, name) for name in shown_columns(resource, audience.view)}
+    for field, links in link_fields(resource).items():
+        target = audience.catalog.of(resource.relations[links.relation].target)
+        properties[field] = {"type": "array", "items": schema_of(target.columns[links.shown].type)}
+    return {"type": "object", "properties": {name: {**s, "readOnly": True} for name, s in properties.items()}}
 
 
 def _shown(audience: Audience, resource: Resource, name: str) -> Schema:
