@@ -21,6 +21,8 @@ COMMANDS = {
     "keys": "app.cli.keys",
     "create-admin": "app.cli.create_admin",
     "import": "app.cli.importing",
+    "export": "app.cli.export",
+    "purge": "app.cli.purge",
     "demo": "app.cli.demo",
     "doctor": "app.cli.doctor",
 }

@@ -37,12 +37,15 @@ from app.importers.records import (
 from app.importers.report import Outcome, Report
 from app.models import Post, PostStatus, PostTag, Revision, Tag, User, UserRole
 from app.query import writer
+from app.query.statements import Target
 
 BATCH = 500  # records
 BATCH_LENGTH = 8_000_000  # characters of content: bounds the memory and how long SQLite's one writer is taken
 
 # Owns the posts that name no author. Inactive: nobody ever signs in as it.
 OWNER = UserRecord("imported", "Imported posts", None, False, Place("posts without an author"))
+
+TAG_NAME = Target(("name",))
 
 TOUCHED: tuple[type[Base], ...] = (User, Post, Tag, PostTag, Revision)
 
@@ -221,10 +224,12 @@ class _Loader:
 
 async def _tags(session: AppSession, records: Sequence[Writable], outcome: Outcome) -> dict[str, int]:
     """The ids of the tags that the records are or name, found or made."""
-    names = {record.name for record in records if isinstance(record, TagRecord)}
-    names.update(tag for record in records if isinstance(record, PostRecord) for tag in record.tags)
+    given = {record.name: record for record in records if isinstance(record, TagRecord)}
+    names = {*given, *(tag for record in records if isinstance(record, PostRecord) for tag in record.tags)}
     query = select(Tag.name, Tag.id).where(Tag.name.in_(sorted(names))).order_by(Tag.id)
     found: dict[str, int] = dict((await session.execute(query)).all()) if names else {}
+    new = [_tag_values(tag) for tag in given.values() if tag.name not in found]
+    await writer.insert_unless(session, session.catalog.of(Tag), new, TAG_NAME)  # others may make the same at once
     made = await writer.find_or_insert(session, Tag, "name", names - found.keys())
     outcome.tags_made.update(made)
     return found | made
@@ -268,14 +273,20 @@ def _differences(known: _Existing, post: PostRecord, values: Values) -> Values:
 
 
 def _user_values(user: UserRecord) -> Values:
-    """An author of posts, but without credentials: nobody signs in as one."""
+    """Without credentials: nobody signs in as one."""
     return {
         "username": user.username,
         "full_name": user.full_name,
         "email": user.email,
         "is_active": user.is_active,
-        "role": UserRole.AUTHOR,
+        "role": UserRole(user.role),
+        "banned_until": user.banned_until,
+        **_times(user),
     }
+
+
+def _tag_values(tag: TagRecord) -> Values:
+    return {"name": tag.name, **_times(tag)}
 
 
 def _post_values(post: PostRecord, users: dict[str, int], tags: dict[str, int]) -> Values:
@@ -290,9 +301,14 @@ def _post_values(post: PostRecord, users: dict[str, int], tags: dict[str, int]) 
 
 
 def _identity(post: PostRecord) -> dict[str, Any]:
-    """What only a new post gets. Times that the source does not tell are those of the import."""
-    changed = post.updated_at if post.created_at else None  # a change before the creation would make no sense
-    return {"slug": post.slug, "created_at": post.created_at, "updated_at": changed or post.created_at}
+    """What only a new post gets."""
+    return {"slug": post.slug, **_times(post)}
+
+
+def _times(record: Writable) -> Values:
+    """Those that the source does not tell are those of the import."""
+    changed = record.updated_at if record.created_at else None  # a change before the creation would make no sense
+    return {"created_at": record.created_at, "updated_at": changed or record.created_at}
 
 
 def _owner(post: PostRecord) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 Status = Literal["draft", "published", "archived"]
+Role = Literal["member", "author", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A user, sent once and before the first post that names it."""
+    """A user, sent once and before the first post that names it. Times that are None are those of the import."""
 
     username: str
     full_name: str | None
     email: str | None
     is_active: bool
     place: Place
+    role: Role = "author"
+    banned_until: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,15 @@ class TagRecord:
 
     name: str
     place: Place
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PostRecord:
-    """A post. `published_at` is set exactly when it is published; `author` is one of `authors`, or None without any."""
+    """A post. `published_at` is set where it is published, and may be where it was; `author` is one of `authors`, or
+    None without any.
+    """
 
     slug: str
     title: str

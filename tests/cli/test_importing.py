@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-from app.cli import demo, importing
-from app.cli.importing import Progress, progress_line
+from app.cli import demo, importing, progress
+from app.cli.progress import Progress
 from app.errors import BadSetting
-from app.importers.records import Source
-from app.importers.report import Report
 from app.settings import Settings
 
 POST = '+++\npath = "2021/03/24/{slug}"\ntitle = "{slug}"\nauthors = ["Jane Doe", "Rémy Rakic"]\n+++\nText\n'
@@ -212,17 +210,17 @@ class Terminal(io.StringIO):
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Progress(Source("test", 10, iter(())), "files") as progress:
-        progress(Report(total=10, created=4))
-        assert progress.bar is not None
-        progress.bar.refresh()
+    with Progress(10, "files") as shown:
+        shown(4)
+        assert shown.bar is not None
+        shown.bar.refresh()
     assert "4/10" in terminal.getvalue()
     assert "files/s" in terminal.getvalue()
 
 
 def test_progress_is_silent_for_short_runs_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(Source("test", 10, iter(())), "files") as progress:
-        progress(Report(total=10, created=4))
+    with Progress(10, "files") as shown:
+        shown(4)
     assert capsys.readouterr().err == ""
 
 
@@ -231,4 +229,4 @@ def test_progress_is_silent_for_short_runs_without_a_terminal(capsys: pytest.Cap
     [(100, "20 of 100 files, 10/s, 8 s left"), (20, "20 of 20 files, 10/s, 0 s left"), (None, "20 files, 10/s")],
 )
 def test_line_of_progress(total: int | None, line: str) -> None:
-    assert progress_line(Report(total=total, created=20), 2.0) == line
+    assert progress.line(20, total, "files", 2.0) == line
