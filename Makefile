@@ -1,5 +1,6 @@
 # `make` prints what there is to do. Nothing is needed but python3 (3.11 or newer) and a package index.
-# PYTHON=python3.13 chooses the interpreter of a new .venv; ARGS="..." is handed to pytest (test) or to uv (lock).
+# PYTHON=python3.13 chooses the interpreter of a new .venv; ARGS="..." is handed to pytest (test), to the reliability
+# tests (torture) or to uv (lock).
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -11,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fast test-clients check format migrate revision demo bench-quick lock clean
+.PHONY: help run test test-fast torture test-clients check format migrate revision demo bench-quick lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +25,9 @@ test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL started for t
 
 test-fast: $(VENV)/.dev ## Run the tests that are not slow; stop at the first failure
 	@$(PY) -m pytest -x -m "not slow" $(ARGS)
+
+torture: $(VENV)/.dev ## Run the reliability tests at length and write docs/reliability.md (ARGS="T1 T4 --seed 7")
+	@exec $(PY) -m tests.reliability $(ARGS)
 
 test-clients: $(VENV)/.dev ## Run the published clients, Python and JavaScript, against the service on both databases
 	@if command -v npm >/dev/null; then $(MAKE) -s $(JS)/node_modules/.installed; \

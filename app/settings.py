@@ -11,12 +11,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from app.errors import BadSetting
 
+N = TypeVar("N", int, None)
+
 MIB = 1024 * 1024
 SHORTEST_SECRET = 32  # bytes
+DRAIN = 5  # seconds: a balancer that asks every 2 s and turns away after the second refusal has noticed
 EXAMPLES = ("changeme", "change-me", "secret", "example", "super-secret-jwt-token", "your-", "password", "0123456789")
 
 
@@ -114,6 +118,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     rate_store: str = "memory"
+    drain_seconds: int | None = None
     secret: str = field(default="", repr=False)
     jwt_secret: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)
@@ -138,6 +143,13 @@ class Settings:
         site = urlsplit(self.public_url).hostname
         elsewhere = self.production or bool(self.trusted_proxies) or (site is not None and not is_loopback(site))
         return is_loopback(self.host) and not elsewhere
+
+    @property
+    def drain(self) -> int:
+        """Seconds in which a server that was told to stop still takes requests, so that balancers turn away from it."""
+        if self.drain_seconds is None:
+            return 0 if self.is_local else DRAIN
+        return self.drain_seconds
 
     @property
     def sign_up_open(self) -> bool:
@@ -172,6 +184,7 @@ class Settings:
             allowed_hosts=_hosts(env, "BROADSHEET_ALLOWED_HOSTS"),
             trusted_proxies=_networks(env, "BROADSHEET_TRUSTED_PROXIES"),
             rate_store=_choice(env, "BROADSHEET_RATE_STORE", ("memory", "database")),
+            drain_seconds=_number(env, "BROADSHEET_DRAIN_SECONDS", None, 300, least=0),
             secret=_secret(env, "BROADSHEET_SECRET"),
             jwt_secret=_secret(env, "BROADSHEET_JWT_SECRET"),
             limits=Limits(aggregates=_switch(env, "BROADSHEET_AGGREGATES")),
@@ -209,7 +222,7 @@ def _accounts(env: Mapping[str, str]) -> AccountSettings:
     )
 
 
-def _number(env: Mapping[str, str], name: str, default: int, most: int, *, least: int = 1) -> int:
+def _number(env: Mapping[str, str], name: str, default: N, most: int, *, least: int = 1) -> int | N:
     text = env.get(name, "").strip()
     if not text:
         return default

@@ -37,6 +37,7 @@ NUMBERS = [
     ("REUSE_SECONDS", "accounts.reuse_seconds", 0, 300),
     ("PASSWORD_BYTES", "accounts.password_bytes", 6, 64),
     ("IDEMPOTENCY_HOURS", "idempotency_hours", 1, 8760),
+    ("DRAIN_SECONDS", "drain_seconds", 0, 300),
     ("RATE_ANONYMOUS", "accounts.rates.anonymous", 0, 1024 * 1024),
     ("RATE_SIGNED_IN", "accounts.rates.signed_in", 0, 1024 * 1024),
     ("RATE_TOKEN", "accounts.rates.token", 0, 1024 * 1024),
@@ -278,6 +279,20 @@ def test_sign_up_is_open_at_home_alone_unless_said(settings: Settings, is_open: 
 )
 def test_mail_is_printed_at_home_alone_unless_said(settings: Settings, mailer: str) -> None:
     assert settings.mailer == mailer
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        (Settings(), 0),
+        (Settings(production=True), 5),
+        (Settings(trusted_proxies=("127.0.0.1",)), 5),
+        (Settings(host="0.0.0.0", drain_seconds=0), 0),
+        (Settings(drain_seconds=7), 7),
+    ],
+)
+def test_server_leaves_time_to_turn_away_but_at_home_unless_said(settings: Settings, seconds: int) -> None:
+    assert settings.drain == seconds
 
 
 @pytest.mark.parametrize(

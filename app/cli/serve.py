@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -63,18 +64,27 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             timeout_graceful_shutdown=GRACE,
         )
         limits = ConnectionLimits(uncounted=(*LOOPBACK, *settings.trusted_proxies))
-        Server(config, lambda: print(greeting(settings, keys.publishable), flush=True), limits).run(sockets=[sock])
+        said = greeting(settings, keys.publishable)
+        Server(config, lambda: print(said, flush=True), limits, drain=settings.drain).run(sockets=[sock])
     return 0
 
 
 class Server(uvicorn.Server):
-    """Says when it really accepts connections, and guards those of `Connection`."""
+    """Says when it really accepts connections, guards those of `Connection`, and leaves balancers `drain` seconds to
+    turn away before it stops.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, announce: Callable[[], None], limits: ConnectionLimits | None = None
+        self,
+        config: uvicorn.Config,
+        announce: Callable[[], None],
+        limits: ConnectionLimits | None = None,
+        *,
+        drain: float = 0,
     ) -> None:
         super().__init__(config)
         self.announce = announce
+        self.drain = drain
         self.server_state = self.guard = Guard(limits or ConnectionLimits())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,8 +93,27 @@ class Server(uvicorn.Server):
             self.guard.start()
             self.announce()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """After Ctrl-C a person waits, and no balancer."""
+        if sig == signal.SIGINT:
+            self.drain = 0
+        super().handle_exit(sig, frame)
+
+    async def turn_away(self) -> None:
+        """Not ready any more, but still there. Each answer ends its connection, so that none is kept that would be cut
+        later, perhaps under the next request.
+        """
+        self.lifespan.state["stopping"] = True
+        self.config.encoded_headers.append((b"connection", b"close"))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while loop.time() - begun < self.drain:
+            await self.on_tick(0)  # writes the headers of all answers, the date too
+            await asyncio.sleep(0.1)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Those who still wait shortly before the end of the grace are told so; then uvicorn cancels their requests."""
+        await self.turn_away()
         grace = self.config.timeout_graceful_shutdown or GRACE
         last = asyncio.get_running_loop().call_later(grace * PATIENCE, self.guard.give_up)
         self.guard.stopping = True

@@ -103,6 +103,8 @@ SQLSTATES = {
 
 
 CLOSED = re.compile("no active connection|closed database|connection closed", re.IGNORECASE)
+# what SQLAlchemy says when it is asked for a connection that was lost meanwhile
+GONE = re.compile("connection is closed|can't reconnect until invalid", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def _read(exc: BaseException, catalog: Catalog, row: Mapping[str, Any] | None, t
             return Fault(LOST)
         case asyncpg.InterfaceError() if "closed" in str(exc):
             return Fault(LOST)
-        case InvalidRequestError() if "connection is closed" in str(exc):
+        case InvalidRequestError() if GONE.search(str(exc)):
             return Fault(LOST)
         case PoolTimeoutError():
             return Fault("PGRST003")

@@ -7,6 +7,7 @@ Nothing here leases connections or begins sessions; `lanes.py` and `database.py`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -67,8 +68,7 @@ class Job(Generic[T]):
             try:
                 return self._run(connection)
             finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")  # of reads alone: it only ends the snapshot
+                _end_snapshot(connection)
         finally:
             self.done = True
 
@@ -97,6 +97,15 @@ class Job(Generic[T]):
             if self.connection is not None:
                 self.connection.interrupt()
             await asyncio.sleep(0.002)
+
+
+def _end_snapshot(connection: sqlite3.Connection) -> None:
+    """Of reads alone. The last interrupt may come late and hit this instead."""
+    try:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+    except sqlite3.OperationalError:
+        connection.rollback()
 
 
 def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
@@ -195,6 +204,8 @@ async def halt(driver: Any) -> None:
     def roll_back(connection: sqlite3.Connection) -> None:
         nonlocal reached
         reached = True
+        with contextlib.suppress(sqlite3.OperationalError):  # the last interrupt may come late and hit this instead
+            connection.rollback()
         connection.rollback()
 
     ending = asyncio.ensure_future(on_thread(driver, roll_back))

@@ -85,14 +85,21 @@ class WriteStatements:
         return self._once(("locked", resource.name, view, deleted), make)
 
     def matching(self, resource: Resource, view: Role, columns: tuple[str, ...]) -> Prepared:
-        """The same for the one row that has these columns in the slots."""
+        """The same for the rows that have one of a list of values, in the first slot, in the column; or for the one row
+        that has these columns in the slots.
+        """
 
         def make() -> Prepared:
-            table = resource.table
+            table, lists = resource.table, {}
             where = resource.conditions(resource.model, Scope.named(view))
-            where += [table.c[name] == slot(i, unbounded(table.c[name].type)) for i, name in enumerate(columns)]
+            types = [unbounded(table.c[name].type) for name in columns]
+            if len(columns) == 1:
+                lists = {"v0": types[0]}
+                where.append(one_of(table.c[columns[0]], "v0", types[0], sqlite=self.sqlite))
+            else:
+                where += [table.c[name] == slot(i, types[i]) for i, name in enumerate(columns)]
             rows = select(*table.columns, _may_write(resource, view).label("writable")).where(*where)
-            return self._prepare(rows.order_by(*table.primary_key).with_for_update(of=table))
+            return self._prepare(rows.order_by(*table.primary_key).with_for_update(of=table), lists)
 
         return self._once(("matching", resource.name, view, columns), make)
 

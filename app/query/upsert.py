@@ -157,8 +157,13 @@ async def _there(
 def _matching(
     statements: WriteStatements, resource: Resource, target: Target, wanted: Sequence[Any], unit: audit.Unit
 ) -> Steps[list[tuple[Values, bool]]]:
+    """Locked in ascending key order, as by every other write, but for a constraint over several columns."""
     prepared = statements.matching(resource, unit.who.view, target.columns)
-    rows = yield from statements.each(prepared, list(wanted), Binds.of(unit.who, unit.now))
+    binds = Binds.of(unit.who, unit.now)
+    if len(target.columns) == 1:
+        rows = yield prepared.statement((tuple(value for (value,) in wanted),), binds)
+    else:
+        rows = yield from statements.each(prepared, list(wanted), binds)
     reader = statements.reader(resource.table)
     return [(reader(row), bool(row[-1])) for row in rows]
 

@@ -250,17 +250,20 @@ async def test_standby_is_left(database: Database) -> None:
     """25006 counts as a lost connection: the next unit gets a new one, which may be the new primary's."""
     if database.name == "sqlite":
         pytest.skip("a file has no standby")
-    invalidations = database.counters.invalidations
 
-    async def unit() -> None:
+    async def unit(*statements: str) -> int:
         async with database.writing(SYSTEM) as session:
-            await (await session.connection()).execute(text("SET TRANSACTION READ ONLY"))
-            await make_tag(session)
+            backend = await session.scalar(text("SELECT pg_backend_pid()"))
+            for statement in statements:
+                await (await session.connection()).execute(text(statement))
+            return int(backend or 0)
 
+    before = {await unit() for _ in range(database.pool_size)}
     with pytest.raises(Unavailable) as caught:
-        await unit()
+        await unit("SET TRANSACTION READ ONLY", "DELETE FROM tags")
     assert (caught.value.code, caught.value.status, caught.value.retry_after) == ("25006", 503, 1)
-    assert database.counters.invalidations == invalidations + 1
+    after = {await unit() for _ in range(database.pool_size)}
+    assert before & after == set()
 
 
 async def test_what_the_table_does_not_know_is_a_fault(database: Database, catalog: Catalog) -> None:

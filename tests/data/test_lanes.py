@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
+from pathlib import Path
 from typing import Any
 
 import aiosqlite
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app.data.catalog import Catalog
 from app.data.database import Database
 from app.data.rules import SYSTEM
-from app.data.running import finish
+from app.data.running import Job, SqliteConnection, finish, halt, run_on_sqlite
 from app.data.steps import Statement, Steps
 from app.errors import NotFound
 from tests.conftest import Statements
@@ -23,7 +23,6 @@ from tests.data.statements import ask, slow
 ONE = ask("SELECT 1 + 0")
 OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
 KILL = f"SELECT pg_terminate_backend(pid) {OTHERS}"
-RUNNING = f"SELECT count(*) {OTHERS} AND state = 'active' AND query LIKE '%pg_sleep%'"
 
 
 async def kill_backends(database: Database) -> None:
@@ -130,44 +129,6 @@ async def test_cancelled_read_frees_its_caller_and_its_lane_at_once(database: Da
     assert database.in_use == 0
 
 
-async def test_storm_of_cancellations_leaves_nothing_behind(database: Database) -> None:
-    """400 reads, half of them cancelled within 3 ms of their start, while sessions come and go."""
-    chance = random.Random(1)
-
-    async def read() -> None:
-        await database.read(SYSTEM, slow(database) if chance.random() < 0.3 else ONE)
-
-    async def session() -> None:
-        async with database.reading(SYSTEM) as session:
-            await (await session.connection()).execute(text("SELECT 1"))
-
-    async def write() -> None:
-        async with database.writing(SYSTEM) as session:
-            await (await session.connection()).execute(text("UPDATE tags SET version = version + 1"))
-
-    async def cancelled(work: Any) -> None:
-        task = asyncio.create_task(work())
-        await asyncio.sleep(chance.random() * 0.003)
-        task.cancel()
-        await asyncio.wait({task})
-
-    async def flood() -> None:
-        for _ in range(40):
-            work = chance.choice((read, session, write))
-            await cancelled(work)
-            await database.read(SYSTEM, ONE)
-
-    await asyncio.gather(*(flood() for _ in range(database.lanes.size)))
-    await database.lanes.settled()
-    assert database.in_use == 0
-    assert len(database.lanes.idle) == database.lanes.size
-    if database.name == "postgresql":
-        # a dropped connection's query ends when the server looks after its client, once a second
-        async with asyncio.timeout(3):
-            while await database.read(SYSTEM, ask(RUNNING)):  # noqa: ASYNC110  # the server tells nobody
-                await asyncio.sleep(0.05)
-
-
 async def test_cancelled_waiter_does_not_keep_the_lane_it_was_given(database: Database) -> None:
     lanes = database.lanes
     held = [await lanes.lease() for _ in range(lanes.size)]
@@ -265,6 +226,49 @@ def test_private_executor_of_aiosqlite_is_where_we_use_it() -> None:
     """`running.on_thread` is the one place. A new release that renames these must fail here."""
     assert callable(aiosqlite.Connection._execute)
     assert isinstance(aiosqlite.Connection._conn, property)
+
+
+@pytest.mark.parametrize("first", ["stop", "close"])
+async def test_file_that_is_stopped_while_it_is_closed_is_closed(tmp_path: Path, first: str) -> None:
+    """SQLAlchemy does both where it is cancelled in the middle of closing; one of them used to wait for ever."""
+    driver = await SqliteConnection(str(tmp_path / "x.db"))
+    if first == "stop":
+        driver.stop()
+    closing = asyncio.create_task(driver.close())
+    await asyncio.sleep(0)
+    driver.stop()
+    async with asyncio.timeout(5):
+        await closing
+    driver._thread.join(5)
+    assert not driver._thread.is_alive()
+
+
+async def test_transaction_is_ended_where_the_interrupt_hits_the_rollback(tmp_path: Path) -> None:
+    driver = await SqliteConnection(str(tmp_path / "x.db"), isolation_level=None)
+    for statement in ("CREATE TABLE x (y)", "BEGIN IMMEDIATE", "INSERT INTO x VALUES (1)"):
+        await driver.execute(statement)
+    hits = iter([1])
+    await driver.set_progress_handler(lambda: next(hits, 0), 1)
+    await halt(driver)
+    assert next(hits, None) is None
+    assert not driver.in_transaction
+    await driver.close()
+
+
+async def test_snapshot_is_ended_where_the_interrupt_hits_its_commit(tmp_path: Path) -> None:
+    """Else the lane could begin no other one."""
+    driver = await SqliteConnection(str(tmp_path / "x.db"), isolation_level=None)
+
+    def steps() -> Steps[Any]:
+        yield Statement("SELECT 1", ())
+        hits = iter([1])
+        driver._conn.set_progress_handler(lambda: next(hits, 0), 1)
+        return hits
+
+    hits = await run_on_sqlite(driver, Job(steps(), begin=True), 5)
+    assert next(hits, None) is None
+    assert not driver.in_transaction
+    await driver.close()
 
 
 async def test_pooler_mode_reads_in_a_transaction(spare_url: str, catalog: Catalog) -> None:
