@@ -79,7 +79,7 @@ async def refresh(session: AppSession, vault: Vault, settings: AccountSettings, 
     behind = row.counter - counter
     if behind == 0:
         newest = await _advance(session, vault, row, code)
-    elif behind > 1 and row.refreshed_at <= session.unit.now - timedelta(seconds=settings.reuse_seconds):
+    elif behind > 1 and abs(session.unit.now - row.refreshed_at) >= _lenience(settings):
         await end(session, uid)
         await events.record(session, events.Kind.refresh_token_reused, subject=f"user {row.user_id}")
         return Refused("refresh_token_already_used", "Invalid Refresh Token: Already Used")
@@ -100,6 +100,13 @@ async def end_expired(session: AppSession, settings: AccountSettings, user_id: i
     """The user's sessions that were not refreshed for as long as they may rest."""
     last = session.unit.now - timedelta(settings.refresh_days)
     await session.execute(delete(SESSIONS).where(SESSIONS.c.user_id == user_id, SESSIONS.c.refreshed_at < last))
+
+
+def _lenience(settings: AccountSettings) -> timedelta:
+    """How long after a refresh older tokens may still be shown, by those who ask at once; and no longer before one that
+    seems to lie in the future, by a clock that went wrong.
+    """
+    return timedelta(seconds=settings.reuse_seconds)
 
 
 async def _advance(session: AppSession, vault: Vault, row: Any, code: str) -> str:

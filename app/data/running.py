@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -162,13 +163,30 @@ async def _run_to_end_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
         raise
 
 
+class CursorsKnown(sqlite3.Connection):
+    """Can end what is half read: an interrupt holds, for ROLLBACK too, until no statement is left in the middle."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        made = super().cursor(*arguments, **options)
+        self._cursors.add(made)
+        return made
+
+    def close_cursors(self) -> None:
+        for cursor in list(self._cursors):
+            cursor.close()
+
+
 class SqliteConnection(aiosqlite.Connection):
     """May be stopped while it is closed, as SQLAlchemy does where it is cancelled there: one of the two would wait for
     a thread that the other has ended, and the file would stay open.
     """
 
     def __init__(self, path: str, **options: Any) -> None:
-        super().__init__(partial(sqlite3.connect, path, **options), iter_chunk_size=64)
+        super().__init__(partial(sqlite3.connect, path, factory=CursorsKnown, **options), iter_chunk_size=64)
         self._thread.daemon = True  # as SQLAlchemy has it
         self._stopping: asyncio.Future[Any] | None = None
 
@@ -204,6 +222,8 @@ async def halt(driver: Any) -> None:
     def roll_back(connection: sqlite3.Connection) -> None:
         nonlocal reached
         reached = True
+        if isinstance(connection, CursorsKnown):
+            connection.close_cursors()
         with contextlib.suppress(sqlite3.OperationalError):  # the last interrupt may come late and hit this instead
             connection.rollback()
         connection.rollback()

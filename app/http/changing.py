@@ -31,7 +31,7 @@ from app.http.writing import (
     versions_of,
 )
 from app.query.reader import lock_keys
-from app.query.removal import discard
+from app.query.removal import discard, hold_touched
 from app.query.writer import locked, revise
 
 
@@ -76,6 +76,8 @@ async def delete_matching(call: Call) -> Response:
     _refuse_everything(write)
 
     async def work(session: AppSession) -> tuple[int, bytes]:
+        if resource.rule.touches:
+            await hold_touched(session, resource, await _keys(session, write, lock=False))
         olds = await _locked(session, write, versions)
         documents = await write.documents(session, olds)
         await discard(session, resource, olds)
@@ -110,15 +112,20 @@ def _refuse_everything(write: Write) -> None:
 
 async def _locked(session: AppSession, write: Write, versions: frozenset[int] | None) -> list[Values]:
     """Raises 54000 for too many rows, Stale."""
-    call, resource, rows = write.call, write.resource, write.planned.rows
+    olds = await locked(session, write.resource, await _keys(session, write))
+    check_versions(write.resource, olds, versions)
+    return olds
+
+
+async def _keys(session: AppSession, write: Write, *, lock: bool = True) -> list[Any]:
+    """Of the rows that match, which are locked unless `lock` says otherwise. Raises 54000 for too many."""
+    call, rows = write.call, write.planned.rows
     assert rows is not None
-    if len(resource.key) != 1:
+    if len(write.resource.key) != 1:
         raise not_available("a write by filter to rows with a composite key")
-    steps = lock_keys(call.service.compiler, rows, call.who, session.unit.now)
+    steps = lock_keys(call.service.compiler, rows, call.who, session.unit.now, lock=lock)
     keys = await session.run(call.trace.counted(steps))
     if len(keys) > call.limits.affected:
         hint = "Narrow the filters, and write in several requests."
         raise BadQuery(f"more than {call.limits.affected} rows would be written", code="54000", hint=hint)
-    olds = await locked(session, resource, keys)
-    check_versions(resource, olds, versions)
-    return olds
+    return keys

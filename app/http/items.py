@@ -18,7 +18,7 @@ from app.http.plans import Kind, key_of, shows_version
 from app.http.preferences import prefer_of
 from app.http.response import etag_of
 from app.http.writing import Write, check_versions, refuse_reader, settled, versions_of
-from app.query.removal import discard
+from app.query.removal import discard, locked_to_remove
 from app.query.writer import locked, revise
 
 
@@ -46,7 +46,7 @@ async def delete(call: Call) -> Response:
     versions = versions_of(call, resource)
 
     async def work(session: AppSession) -> bytes:
-        olds = await locked(session, resource, [key])
+        olds = await locked_to_remove(session, resource, [key])
         check_versions(resource, olds, versions)
         documents = await write.documents(session, olds)
         await discard(session, resource, olds)

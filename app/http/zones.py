@@ -102,7 +102,8 @@ def _turned(value: Any, zone: tzinfo) -> Any:
 
 def _written(time: datetime) -> str:
     """As PostgreSQL writes it in JSON: no trailing zeros, the offset in full."""
-    text, offset = time.replace(tzinfo=None).isoformat(), time.isoformat()[-6:]
+    text = time.replace(tzinfo=None).isoformat()
+    offset = time.isoformat().removeprefix(text)  # with seconds before there were time zones
     return (text.rstrip("0") if time.microsecond else text) + offset
 
 

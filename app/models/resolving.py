@@ -43,15 +43,18 @@ async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
     wanted = Counter(slug_from(row.get("title") or "") for row in rows)
     bases = sorted(wanted)
     await session.take_turns(*(f"slug {base}" for base in bases))
-    taken = await _present_slugs(session, Post.slug.in_(bases)) if bases else set()
-    crowded = taken | {base for base, rows_of in wanted.items() if rows_of > 1}
-    for some in _batched(sorted(crowded), TESTS_AT_ONCE):
-        taken |= await _present_slugs(
-            session, or_(*[Post.slug.startswith(f"{base}-", autoescape=True) for base in some])
-        )
+    crowded = [base for base in bases if wanted[base] > 1]  # whose numbers are needed whatever is taken
+    first, rest = crowded[:TESTS_AT_ONCE], set(crowded[TESTS_AT_ONCE:])
+    taken = await _present_slugs(session, or_(Post.slug.in_(bases), *map(_numbered, first))) if bases else set()
+    for some in _batched(sorted((taken & wanted.keys() | rest) - set(first)), TESTS_AT_ONCE):
+        taken |= await _present_slugs(session, or_(*map(_numbered, some)))
     for row in rows:
         row["slug"] = free_name(slug_from(row.get("title") or ""), taken, most=200)
         taken.add(row["slug"])
+
+
+def _numbered(base: str) -> ColumnElement[bool]:
+    return Post.slug.startswith(f"{base}-", autoescape=True)
 
 
 async def _present_slugs(session: AppSession, test: ColumnElement[bool]) -> set[str]:

@@ -96,11 +96,12 @@ class Compiler:
         """The number of rows that match, whatever the page."""
         return self._once("total", node, view, lambda c: c.total(node))  # type: ignore[no-any-return]
 
-    def locking(self, node: Node, view: Role) -> Prepared:
+    def locking(self, node: Node, view: Role, *, lock: bool = True) -> Prepared:
         """The primary keys of the rows that match and that the view may write, ascending and locked: one more than
         a write may take.
         """
-        return self._once("locking", node, view, lambda c: c.locking(node))  # type: ignore[no-any-return]
+        kind = "locking" if lock else "matching"
+        return self._once(kind, node, view, lambda c: c.locking(node, lock=lock))  # type: ignore[no-any-return]
 
     def alias(self, model: type[Base], number: int) -> Any:
         """Kept for ever: an alias adapts each attribute once, which is a third of a compilation."""
@@ -153,7 +154,7 @@ class _Compilation:
         fetched, _, _ = self.selection(entity, node)
         return self.prepare(select(func.count()).select_from(self.selected(fetched, [], entity, where).subquery()))
 
-    def locking(self, node: Node) -> Prepared:
+    def locking(self, node: Node, *, lock: bool) -> Prepared:
         entity = self.x.alias(node.model)
         resource = self.x.resource(node)
         where = self.x.conditions(entity, node)
@@ -161,7 +162,7 @@ class _Compilation:
         where += [] if writable is None else [writable]
         keys = [getattr(entity, name) for name in resource.key]
         rows = select(*keys).where(*where).order_by(*keys).limit(self.compiler.limits.affected + 1)
-        return self.prepare(rows.with_for_update(of=entity))
+        return self.prepare(rows.with_for_update(of=entity) if lock else rows)
 
     # ---- statements of embeds
 

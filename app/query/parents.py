@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 def refuse_absent(
     statements: WriteStatements, resource: Resource, changes: Sequence[Change], unit: Unit
 ) -> Steps[None]:
-    """One look-up for each foreign key that is set or changed; the rows are held until the unit ends. Raises
-    Conflict 23503.
+    """Raises Conflict 23503 for a row that is not there."""
+    refusal = yield from absent(statements, resource, changes, unit)
+    if refusal is not None:
+        raise refusal
+
+
+def absent(
+    statements: WriteStatements, resource: Resource, changes: Sequence[Change], unit: Unit
+) -> Steps[Conflict | None]:
+    """One look-up for each foreign key that is set or changed; the rows are held until the unit ends. The refusal of
+    the first one that is not there.
     """
     for column in resource.table.columns:
         key = next(iter(column.foreign_keys), None)
@@ -34,8 +43,9 @@ def refuse_absent(
             continue
         named = statements.named(target, unit.who.view, key.column.name)
         rows = yield named.statement((), Binds.of(unit.who, unit.now), sorted(asked))
-        if absent := sorted(asked - {row[0] for row in rows}):
-            raise absent_parent(column, target, absent[0])
+        if missing := sorted(asked - {row[0] for row in rows}):
+            return absent_parent(column, target, missing[0])
+    return None
 
 
 def hold(statements: WriteStatements, resource: Resource, keys: Sequence[Any]) -> Steps[None]:

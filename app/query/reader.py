@@ -116,11 +116,12 @@ def read_keyed(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, key
     return documents_of(keys, found)
 
 
-def lock_keys(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any) -> Steps[list[Any]]:
+def lock_keys(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, *, lock: bool = True) -> Steps[list[Any]]:
     """The primary keys of the rows that a plan names and the caller may write, ascending and locked: at most one
     more than a write may take.
     """
-    rows = yield compiler.locking(plan.node, who.view).statement(plan.values_at(now), Binds.of(who, now))
+    prepared = compiler.locking(plan.node, who.view, lock=lock)
+    rows = yield prepared.statement(plan.values_at(now), Binds.of(who, now))
     return [row[0] for row in rows]
 
 

@@ -33,10 +33,25 @@ async def remove(
     """
     if not keys:
         return []
-    olds = await locked(session, resource, keys)
+    olds = await locked_to_remove(session, resource, keys)
     if expect is not None:
         refuse_stale(resource, olds, frozenset({expect}))
     return await discard(session, resource, olds)
+
+
+async def locked_to_remove(session: AppSession, resource: Resource, keys: Sequence[Key]) -> list[Values]:
+    """The rows with these keys, locked to be removed. Raises NotFound, Forbidden."""
+    await hold_touched(session, resource, keys)
+    return await locked(session, resource, keys)
+
+
+async def hold_touched(session: AppSession, resource: Resource, keys: Sequence[Key]) -> None:
+    """Locks the rows that removing these will change before these themselves, in the order of who changes the links of
+    such a row. Nothing to do on SQLite, where writers take turns.
+    """
+    statements = await statements_of(session)
+    if resource.rule.touches and not statements.sqlite:
+        await session.run(_hold_touched(statements, resource, keys))
 
 
 async def discard(session: AppSession, resource: Resource, olds: list[Values]) -> list[Values]:
@@ -168,6 +183,17 @@ def _touch(
         moved.append((Change(row, {**row, **values}, shown={field: [list(have.values()), kept]}), values))
     yield from write_columns(statements, far, moved)
     yield from write_revisions(statements, far, Operation.UPDATE, [change for change, _ in moved], unit)
+
+
+def _hold_touched(statements: WriteStatements, resource: Resource, keys: Sequence[Key]) -> Steps[None]:
+    for name in resource.rule.touches:
+        relation = resource.relations[name]
+        far = statements.catalog.of(relation.target)
+        back, _, _ = _links_back(far, relation)
+        junction = relation.secondary
+        assert junction is not None
+        rows = yield statements.pairs(junction, relation.near, relation.far).statement((), None, list(keys))
+        yield statements.locked_all(far.table, back.local).statement((), None, sorted({row[1] for row in rows}))
 
 
 def _links_back(far: Resource, relation: Relation) -> tuple[Relation, str, str]:

@@ -114,6 +114,13 @@ async def test_older_token_after_the_reuse_interval_ends_the_session_and_is_an_e
     assert parts(first)[2] not in str(event)
 
 
+async def test_clock_that_was_set_back_lets_no_older_token_pass(database: Database, ada: Account, clock: Clock) -> None:
+    first = await begin(database, ada)
+    await refresh(database, await refresh(database, first))
+    clock.advance(-3600)
+    assert await refresh(database, first) == REUSED
+
+
 async def test_without_a_reuse_interval_two_steps_back_end_the_session(database: Database, ada: Account) -> None:
     first = await begin(database, ada)
     await refresh(database, await refresh(database, first, reuse_seconds=0), reuse_seconds=0)

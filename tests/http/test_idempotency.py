@@ -376,7 +376,8 @@ async def test_lost_commit_is_repeated_under_a_key(
         nonlocal faults
         faults += 1
         if faults == 1:
-            kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+            ours = "datname = current_database() AND state = 'idle in transaction'"
+            kill = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"
             async with database.lanes.session() as other:
                 await other.execute(text(kill))
 

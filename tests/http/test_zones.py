@@ -34,6 +34,12 @@ async def test_times_come_in_the_preferred_zone(client: httpx2.AsyncClient, secr
     assert plain.json() == [{"published_at": "2025-06-30T20:00:00.25+00:00"}], "the next request is its own"
 
 
+async def test_offset_of_times_before_there_were_zones_has_seconds(client: httpx2.AsyncClient, secret: Headers) -> None:
+    await write(client, secret, "1892-01-01T00:00:00Z")
+    answer = await client.get("/posts?select=published_at", headers={"Prefer": "timezone=Europe/Berlin"})
+    assert answer.json() == [{"published_at": "1892-01-01T00:53:28+00:53:28"}]
+
+
 async def test_csv_and_aggregates_and_spreads(client: httpx2.AsyncClient, secret: Headers) -> None:
     await write(client, secret, "2025-01-01T00:00:00Z")
     headers = {"prefer": "timezone=America/New_York", "accept": "text/csv"}

@@ -148,7 +148,10 @@ class Ground:
         self.driver: Any = self.runner.run(self.connection.get_raw_connection()).driver_connection
 
     async def _connect(self) -> AsyncConnection:
-        return await self.engine.connect()
+        connection = await self.engine.connect()
+        if connection.dialect.name == "sqlite":
+            await connection.exec_driver_sql("PRAGMA synchronous=off")
+        return connection
 
     def close(self) -> None:
         self.runner.run(self.connection.close())
@@ -160,10 +163,12 @@ class Ground:
 
     async def _reset(self) -> None:
         models: list[type[Base]] = [Transfer, *reversed(ROWS)]
+        await self.connection.exec_driver_sql("BEGIN")
         for model in models:
             await self.connection.execute(delete(_table(model)))
         for model, rows in ROWS.items():
             await self.connection.execute(insert(_table(model)), rows)
+        await self.connection.exec_driver_sql("COMMIT")
 
     def waiting(self) -> int:
         """How many wait for a lock, on PostgreSQL."""

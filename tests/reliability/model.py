@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from typing import Any
 
 import hypothesis
@@ -29,7 +29,7 @@ from tests.reliability.blog.kept import open_kept
 from tests.reliability.blog.play import Disagreement, Stage
 from tests.reliability.guards import replaced
 from tests.reliability.inside import by_name, serving
-from tests.reliability.machine import BlogMachine, Step, shortest
+from tests.reliability.machine import BlogMachine, Step, fails, shortest
 from tests.reliability.trial import Conditions, Figures, Trial
 
 SHORT = (1, 200, 30)  # rounds of hypothesis, runs of each, requests of each run
@@ -43,21 +43,36 @@ async def work(conditions: Conditions) -> Figures:
     return await asyncio.to_thread(_play, conditions)
 
 
+async def replay(conditions: Conditions, steps: list[Step]) -> Disagreement | None:
+    """What comes of these steps."""
+
+    def play() -> Disagreement | None:
+        with staged(conditions) as stage:
+            return fails(stage, steps)
+
+    return await asyncio.to_thread(play)
+
+
 def _play(conditions: Conditions) -> Figures:
     figures = Figures()
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        try:
-            stage = runner.run(_set_up(stack, runner, conditions))
-            if (failed := _rounds(stage, conditions)) is not None:
-                figures.violations.append(str(failed))
-        finally:
-            runner.run(stack.aclose())
+    with staged(conditions) as stage:
+        if (failed := _rounds(stage, conditions)) is not None:
+            figures.violations.append(str(failed))
     tally = stage.tally
     figures.counts |= {"runs": tally.runs, "requests": tally.steps}
     figures.counts |= {"kinds": len(tally.rules), "pairs of kinds": len(tally.pairs)}
     figures.counts["statuses"] = " ".join(f"{status}:{n}" for status, n in sorted(tally.statuses.items()))
     return figures
+
+
+@contextmanager
+def staged(conditions: Conditions) -> Generator[Stage]:
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            yield runner.run(_set_up(stack, runner, conditions))
+        finally:
+            runner.run(stack.aclose())
 
 
 def _rounds(stage: Stage, conditions: Conditions) -> Disagreement | None:

@@ -5,6 +5,7 @@ was asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import time
@@ -60,13 +61,15 @@ class SqliteKept:
 
     async def is_free(self) -> bool:
         """Whether a writer gets through: nobody has left a transaction open."""
-        self._connection.execute(f"PRAGMA busy_timeout={PATIENCE * 1000}")
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        self._connection.execute("COMMIT")
-        return True
+        self._connection.execute("PRAGMA busy_timeout=0")  # a wait in here would stop the loop that is to let go
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute("COMMIT")
+                return True
+            await asyncio.sleep(0.01)
+        return False
 
     async def close(self) -> None:
         self._connection.close()
