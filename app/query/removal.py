@@ -210,7 +210,9 @@ def _restore(
 ) -> Steps[list[Values]]:
     moved = []
     for old in olds:
-        values: Values = {"deleted_at": None, **audit.stamped(resource, old, unit)}
+        # what must be unique is written as it is: of a refusal SQLite knows no values but those of the statement
+        values: Values = {name: old[name] for name in ("deleted_at", *_unique(resource))}
+        values |= {"deleted_at": None, **audit.stamped(resource, old, unit)}
         moved.append((Change(old, {**old, **values}), values))
     # to the rows that they point at they are new: those may have gone meanwhile
     yield from parents.refuse_absent(statements, resource, [Change(None, change.new) for change, _ in moved], unit)
@@ -223,6 +225,11 @@ def _restore(
         if went_along:
             yield from _restore(statements, child, went_along, unit)
     return [change.new for change, _ in moved]
+
+
+def _unique(resource: Resource) -> list[str]:
+    """Columns whose values no other present row has."""
+    return [column.name for index in resource.table.indexes if index.unique for column in index.columns]
 
 
 def _purge(statements: WriteStatements, resource: Resource, olds: list[Values], unit: audit.Unit) -> Steps[None]:

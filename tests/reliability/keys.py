@@ -25,6 +25,7 @@ from app.resources import CATALOG
 from app.settings import Settings
 from tests.conftest import Clock
 from tests.reliability.books import Accounts, open_accounts, read_books
+from tests.reliability.guards import replaced, without_replay
 from tests.reliability.inside import Answer, Service, by_name, serving
 from tests.reliability.trial import Conditions, Figures, Trial
 
@@ -164,19 +165,10 @@ def _once(error: BaseException) -> Fault:
 
 
 @contextlib.contextmanager
-def nothing_claimed() -> Generator[None]:
-    async def claim(*given: object) -> None:
-        return None
-
-    with _instead(idempotency, "claim", claim):
-        yield
-
-
-@contextlib.contextmanager
 def no_fingerprint() -> Generator[None]:
     digested = wrapper._digested
 
-    with _instead(wrapper, "_digested", lambda call, given: Key(digested(call, given).id, "f" * 64)):
+    with replaced(wrapper, "_digested", lambda call, given: Key(digested(call, given).id, "f" * 64)):
         yield
 
 
@@ -184,18 +176,8 @@ def no_fingerprint() -> Generator[None]:
 def no_owner() -> Generator[None]:
     digested = wrapper._digested
 
-    with _instead(wrapper, "_digested", lambda call, given: Key(f"{given:0>64}", digested(call, given).fingerprint)):
+    with replaced(wrapper, "_digested", lambda call, given: Key(f"{given:0>64}", digested(call, given).fingerprint)):
         yield
-
-
-@contextlib.contextmanager
-def _instead(module: Any, name: str, other: Any) -> Generator[None]:
-    original = getattr(module, name)
-    setattr(module, name, other)
-    try:
-        yield
-    finally:
-        setattr(module, name, original)
 
 
 KEYS_HOLD = Trial(
@@ -203,7 +185,7 @@ KEYS_HOLD = Trial(
     "idempotency",
     work,
     {
-        "the claim of the key": nothing_claimed,
+        "the claim of the key": without_replay,
         "the fingerprint of the request": no_fingerprint,
         "the caller in the key": no_owner,
     },

@@ -24,6 +24,12 @@ def same(title: str) -> dict[str, Any]:
 
 
 FOUND = {
+    "a row whose slug is taken says so when it is restored": [
+        create({**same("A"), "slug": "a", "user_id": 2}, caller="author"),
+        Step("delete_post", "author", True, {"post": 3, "match": "no"}),
+        create({**same("B"), "slug": "a"}),
+        Step("restore_row", "admin", True, {"table": "posts", "row": 3, "match": "no"}),
+    ],
     "slugs of one list are free where a later number is taken": [create(same("A 2")), create(same("A"), same("A"))],
     "what gives way to a hidden row leaves its new tags": [
         create({**same("A"), "slug": "a", "user_id": 2}, caller="author"),
