@@ -21,7 +21,7 @@ run: $(VENV)/.run ## Migrate the database and serve it on http://127.0.0.1:8000
 	@exec $(VENV)/bin/broadsheet serve
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and on a PostgreSQL started for the run (ARGS="-k name")
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that are not slow; stop at the first failure
 	@$(PY) -m pytest -x -m "not slow" $(ARGS)
