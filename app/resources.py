@@ -8,6 +8,7 @@ from __future__ import annotations
 from app.accounts.registration import guarded
 from app.data.base import Base
 from app.data.catalog import Catalog, Resource
+from app.data.database import Database
 from app.models import (
     ApiKey,
     Credentials,
@@ -26,6 +27,7 @@ from app.models import (
 )
 from app.policy import RULES
 from app.repositories import Posts, Tags, Users
+from app.settings import Settings
 
 CATALOG = Catalog(
     [
@@ -43,3 +45,15 @@ CATALOG = Catalog(
 PRIVATE: frozenset[type[Base]] = frozenset(
     {ApiKey, Credentials, IdempotencyKey, OneTimeToken, RateCounter, Session, SigningKey}
 )
+
+
+def open_database(settings: Settings, catalog: Catalog = CATALOG) -> Database:
+    """The database that the settings name, to be entered."""
+    return Database(
+        settings.url,
+        catalog,
+        pool_size=settings.pool_size,
+        limits=settings.limits,
+        pooler=settings.pooler,
+        migrate_url=settings.migrate_url,
+    )

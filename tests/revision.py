@@ -14,7 +14,7 @@ from pathlib import Path
 from alembic import command
 
 from app.data import migrating
-from app.data.database import newest_revision
+from app.data.schema import newest_revision
 from tests.drift import differences
 from tests.localpg import LocalPostgres
 

@@ -25,8 +25,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.data import engines, migrating
 from app.data.base import Base
 from app.data.catalog import Catalog
-from app.data.database import Database, newest_revision
+from app.data.database import Database
 from app.data.rules import SYSTEM
+from app.data.schema import newest_revision
 from app.errors import BadSetting
 from migrations import search_objects
 from tests.factories import make_post, make_user
@@ -324,7 +325,8 @@ async def test_unknown_target_is_refused(empty_url: str) -> None:
 def test_alembic_is_not_imported_by_a_server_whose_schema_is_up_to_date(spare_url: str) -> None:
     code = f"""
 import asyncio, sys
-from app.data.database import Database, newest_revision
+from app.data.database import Database
+from app.data.schema import newest_revision
 from app.resources import CATALOG
 
 async def main():

@@ -24,10 +24,10 @@ from app.cli.serve import GRACE
 from app.data import engines
 from app.data.database import Database
 from app.data.rules import SERVICE, SYSTEM
-from app.http.app import create_app, open_database
+from app.http.app import create_app
 from app.models import Post, User
 from app.query.removal import purge, remove, restore
-from app.resources import CATALOG
+from app.resources import CATALOG, open_database
 from app.settings import Settings
 from tests.cli.test_program import SECONDS, assert_refused, execute, free_port, serving
 from tests.conftest import Server, fresh_database, in_thread

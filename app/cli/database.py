@@ -1,22 +1,10 @@
-"""The database as commands open it."""
+"""What commands ask of a database before they use it."""
 
 from __future__ import annotations
 
-from app.data.database import Database, newest_revision
+from app.data.database import Database
+from app.data.schema import newest_revision
 from app.errors import BadSetting
-from app.resources import CATALOG
-from app.settings import Settings
-
-
-def open_database(settings: Settings) -> Database:
-    """To be entered."""
-    return Database(
-        settings.url,
-        CATALOG,
-        limits=settings.limits,
-        pooler=settings.pooler,
-        migrate_url=settings.migrate_url,
-    )
 
 
 async def require_schema(database: Database) -> None:

@@ -18,7 +18,7 @@ from app.cli.checkup.ledger import ledger, read_ledger
 from app.cli.serve import GRACE
 from app.data import faults
 from app.errors import BroadsheetError
-from app.http.app import open_database
+from app.resources import open_database
 from app.settings import Settings
 
 

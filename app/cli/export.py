@@ -17,10 +17,11 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.cli.database import open_database, require_schema
+from app.cli.database import require_schema
 from app.cli.progress import Progress
 from app.errors import BadSetting
 from app.importers.exporting import Extent, export
+from app.resources import open_database
 from app.settings import Settings
 
 STANDARD_OUTPUT = Path("-")

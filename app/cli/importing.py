@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.cli.database import open_database
 from app.cli.progress import Progress
 from app.errors import BadSetting, BroadsheetError
 from app.importers import ghost, jsonl, markdown
@@ -24,6 +23,7 @@ from app.importers.loader import load
 from app.importers.records import Source
 from app.importers.report import Report
 from app.importers.waiting import Waiting
+from app.resources import open_database
 from app.settings import Settings
 
 STANDARD_INPUT = Path("-")

@@ -14,21 +14,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from app.accounts.expiry import purge_sessions, purge_tokens
-from app.cli.database import open_database, require_schema
+from app.cli.database import require_schema
 from app.cli.progress import Progress
 from app.data import idempotency
 from app.data.audit import json_form
 from app.data.database import Database
 from app.data.rules import SYSTEM
-from app.data.session import AppSession
 from app.errors import BadSetting, BroadsheetError
 from app.query.purging import Purged, children_first, due, purge_due
+from app.resources import open_database
 from app.settings import Settings
-
-T = TypeVar("T")
 
 AGE = re.compile(r"([0-9]{1,5})([dh])", re.ASCII)
 HASTY = timedelta(hours=1)  # a shorter time may be a slip, and nothing brings the rows back
@@ -62,14 +60,6 @@ class Report:
     def plain(self) -> dict[str, Any]:
         """The machine form, ready for JSON."""
         return {**asdict(self), "before": json_form(self.before)}
-
-
-class _RolledBack(Exception):
-    """Ends the transaction of a dry run; carries what it would have done."""
-
-    def __init__(self, outcome: Any) -> None:
-        super().__init__()
-        self.outcome = outcome
 
 
 def register(subparsers: Any) -> None:
@@ -135,7 +125,7 @@ async def _purge_rows(database: Database, report: Report, before: datetime, tell
         report.purged[resource.name] = Purged()
         async for keys in due(database, resource, before):
             work = partial(purge_due, resource=resource, keys=keys, before=before)
-            report.purged[resource.name] += await _unit(database, work, dry_run=report.dry_run)
+            report.purged[resource.name] += await database.transact(SYSTEM, work, keep=not report.dry_run)
             tell()
 
 
@@ -148,23 +138,7 @@ async def _purge_expired(database: Database, settings: Settings, report: Report)
     for name, remove in removers.items():
         report.expired[name] = 0
         most = ALL if report.dry_run else CROWD
-        while count := await _unit(database, partial(remove, most=most), dry_run=report.dry_run):
+        while count := await database.transact(SYSTEM, partial(remove, most=most), keep=not report.dry_run):
             report.expired[name] += count
             if count < most:
                 break
-
-
-async def _unit(database: Database, work: Callable[[AppSession], Awaitable[T]], *, dry_run: bool) -> T:
-    """One unit of work; a dry run undoes it."""
-
-    async def unit(session: AppSession) -> T:
-        outcome = await work(session)
-        if dry_run:
-            raise _RolledBack(outcome)
-        return outcome
-
-    try:
-        return await database.transact(SYSTEM, unit)
-    except _RolledBack as rolled_back:
-        outcome: T = rolled_back.outcome
-        return outcome

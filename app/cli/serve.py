@@ -26,9 +26,10 @@ from app.cli.checkup.examine import examine_database, examine_settings, refuse, 
 from app.cli.checkup.finding import Finding
 from app.data import engines
 from app.errors import BadSetting
-from app.http.app import create_app, open_database
+from app.http.app import create_app
 from app.http.armour import LOOPBACK, ConnectionLimits, Guard
 from app.http.protocol import Connection
+from app.resources import open_database
 from app.settings import Settings
 
 GRACE = 40  # seconds until the process ends; what a statement may take is less, what a supervisor waits must be more

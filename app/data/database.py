@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, event, text
@@ -30,6 +29,7 @@ from app.data.lanes import Lanes
 from app.data.retrying import ATTEMPTS, repeat
 from app.data.rules import Principal, Role
 from app.data.running import Observe, finish, run_in_session, unobserved
+from app.data.schema import newest_revision
 from app.data.session import AppSession
 from app.data.steps import Steps
 from app.errors import BadSetting, BroadsheetError
@@ -37,7 +37,6 @@ from app.settings import Limits
 
 T = TypeVar("T")
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations" / "versions"
 CLOSING = 5  # seconds for connections to say goodbye
 LOCKED = 5  # seconds to wait for the writer on SQLite, as for one of another process
 DEFAULT_LIMITS = Limits()
@@ -188,14 +187,18 @@ class Database:
         request_id: str | None = None,
         attempts: int = ATTEMPTS,
         keyed: bool = False,
+        keep: bool = True,
     ) -> T:
         """Run a whole unit of work, and again when the database asks for that; `keyed` as in `retrying`. `work` must
-        have no effect elsewhere.
+        have no effect elsewhere. Unless it is to be kept, all is undone, and its result returned all the same.
         """
 
         async def unit() -> T:
             async with self.writing(who, request_id=request_id) as session:
-                return await work(session)
+                result = await work(session)
+                if not keep:
+                    await session.rollback()
+                return result
 
         return await repeat(unit, self.counters, attempts=attempts, keyed=keyed)
 
@@ -334,11 +337,6 @@ class Database:
             return True
         async with self._connected() as connection:
             return bool(await connection.scalar(text("SHOW transaction_read_only")) == "off")
-
-
-def newest_revision() -> str:
-    """Revisions are numbered in order: `0001_first.py` comes before `0002_...`."""
-    return max(path.name.partition("_")[0] for path in MIGRATIONS.glob("[0-9]*_*.py"))
 
 
 async def _close(writer: AsyncEngine, reader: AsyncEngine, lanes: Lanes) -> None:

@@ -42,7 +42,7 @@ from app.http.surfaces import SURFACES, Surface
 from app.query.compiler import Compiler
 from app.query.driver import Lru
 from app.query.functions import Actions
-from app.resources import CATALOG
+from app.resources import CATALOG, open_database
 from app.settings import Settings
 
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "HEAD")
@@ -177,15 +177,3 @@ class _Lifespan:
                     **self.hooks,
                 )
             )
-
-
-def open_database(settings: Settings, catalog: Catalog = CATALOG) -> Database:
-    """The database that the settings name, to be entered."""
-    return Database(
-        settings.url,
-        catalog,
-        pool_size=settings.pool_size,
-        limits=settings.limits,
-        pooler=settings.pooler,
-        migrate_url=settings.migrate_url,
-    )

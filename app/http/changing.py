@@ -31,7 +31,7 @@ from app.http.writing import (
     versions_of,
 )
 from app.query.reader import lock_keys
-from app.query.removal import discard, hold_touched
+from app.query.removal import discard, hold_touched, must_hold
 from app.query.writer import locked, revise
 
 
@@ -76,7 +76,7 @@ async def delete_matching(call: Call) -> Response:
     _refuse_everything(write)
 
     async def work(session: AppSession) -> tuple[int, bytes]:
-        if resource.rule.touches:
+        if must_hold(session, resource):
             await hold_touched(session, resource, await _keys(session, write, lock=False))
         olds = await _locked(session, write, versions)
         documents = await write.documents(session, olds)

@@ -187,28 +187,25 @@ class Call:
         """
         if self.unit is not None:
             return await work(self.unit)
-        try:
-            return await self._commit(work, keep=keep, keyed=keyed)
-        except _Undone as undone:
-            await self._record_alone()
-            result: T = undone.args[0]
-            return result
-        finally:
-            self.trace.mark("database")
 
-    async def _commit(self, work: Work[T], *, keep: bool, keyed: bool) -> T:
         async def whole(session: AppSession) -> T:
             self.trace.noted.clear()
             session.info[NOTED] = self.trace.noted
             if self.service.confirm is not None:
                 await self.service.confirm(session)
             result = await work(session)
-            if not keep:
-                raise _Undone(result)
-            await self._record(session)
+            if keep:
+                await self._record(session)
             return result
 
-        return await self.service.database.transact(self.who, whole, request_id=self.trace.request_id, keyed=keyed)
+        try:
+            transact, request_id = self.service.database.transact, self.trace.request_id
+            found = await transact(self.who, whole, request_id=request_id, keyed=keyed, keep=keep)
+            if not keep:
+                await self._record_alone()
+            return found
+        finally:
+            self.trace.mark("database")
 
     async def _record(self, session: AppSession) -> None:
         record, noted = self.service.record_reads, self.trace.noted
@@ -218,7 +215,3 @@ class Call:
     async def _record_alone(self) -> None:
         if self.trace.noted and self.service.record_reads is not None:
             await self.service.database.transact(self.who, self._record, request_id=self.trace.request_id)
-
-
-class _Undone(Exception):
-    """Carries the result of a unit of work that is to be rolled back."""

@@ -93,14 +93,6 @@ def _take(records: Iterator[Record], batch: int) -> list[Record]:
     return taken
 
 
-class _RolledBack(Exception):
-    """Ends the transaction of a dry run; carries what it would have done."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
-
-
 @dataclass(frozen=True, slots=True)
 class _Existing:
     """A post of the database, as far as it is compared."""
@@ -138,9 +130,7 @@ class _Loader:
         if not records:
             return
         try:
-            outcome = await self.database.transact(SYSTEM, partial(self._write, records))
-        except _RolledBack as rolled_back:
-            outcome = rolled_back.outcome
+            outcome = await self.database.transact(SYSTEM, partial(self._write, records), keep=not self.report.dry_run)
         except (BadValue, Forbidden, Conflict) as error:
             if len(records) == 1:
                 self.report.problems.append(Problem(records[0].place, f"{_label(records[0])}: {error.message}"))
@@ -158,8 +148,6 @@ class _Loader:
         tags = await _tags(session, records, outcome)
         await self._posts(session, posts, users, tags, outcome)
         outcome.posts = posts
-        if self.report.dry_run:
-            raise _RolledBack(outcome)
         return outcome
 
     # ---- users ----

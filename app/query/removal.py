@@ -45,13 +45,17 @@ async def locked_to_remove(session: AppSession, resource: Resource, keys: Sequen
     return await locked(session, resource, keys)
 
 
+def must_hold(session: AppSession, resource: Resource) -> bool:
+    """Whether `hold_touched` has anything to do for rows of this table."""
+    return bool(resource.rule.touches) and session.sync_session.get_bind().dialect.name == "postgresql"
+
+
 async def hold_touched(session: AppSession, resource: Resource, keys: Sequence[Key]) -> None:
     """Locks the rows that removing these will change before these themselves, in the order of who changes the links of
     such a row. Nothing to do on SQLite, where writers take turns.
     """
-    statements = await statements_of(session)
-    if resource.rule.touches and not statements.sqlite:
-        await session.run(_hold_touched(statements, resource, keys))
+    if must_hold(session, resource):
+        await session.run(_hold_touched(await statements_of(session), resource, keys))
 
 
 async def discard(session: AppSession, resource: Resource, olds: list[Values]) -> list[Values]:

@@ -20,7 +20,7 @@ from app.data.rules import Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
-from app.errors import Conflict, NotFound, Stale, Unavailable
+from app.errors import NotFound, Stale, Unavailable
 from app.query import extras, parents
 from app.query.driver import Binds
 from app.query.extras import Change, Key
@@ -47,29 +47,18 @@ async def insert_unless(
         audit.refuse_fields(resource, row, unit, new=True)
         pairs.append((None, rule.prepare(None, dict(row), unit.who, unit.now)))
     statements = await statements_of(session)
-    held = await _hold_parents(session, statements, resource, pairs)
+    refusal = None
+    if not statements.sqlite:  # held before what `resolve` locks: so does who removes a row with those that point at it
+        news = [Change(None, values) for _, values in pairs]
+        refusal = await session.run(parents.absent(statements, resource, news, unit))
     await rule.resolve(session, pairs, unit.who, unit.now)
     changes = [extras.split(resource, None, values) for _, values in pairs]
     for change in changes:
         change.new = audit.inserted(resource, change.new, unit)
-    steps = _insert(statements, resource, changes, unit, unless, held)
-    made = {id(change) for change in await session.run(steps)}
+    if refusal is not None:
+        raise refusal
+    made = {id(change) for change in await session.run(_insert(statements, resource, changes, unit, unless))}
     return [change.new if id(change) in made else None for change in changes]
-
-
-async def _hold_parents(
-    session: AppSession, statements: WriteStatements, resource: Resource, pairs: Sequence[tuple[Row | None, Values]]
-) -> Steps[Conflict | None]:
-    """What becomes of the look-up of the rows that new ones point at. It comes before what `resolve` locks, in the
-    order of who removes a row with those that point at it; on SQLite, where writers take turns, with the other steps.
-    """
-    steps = parents.absent(statements, resource, [Change(None, values) for _, values in pairs], session.unit)
-    return steps if statements.sqlite else _known(await session.run(steps))
-
-
-def _known(refusal: Conflict | None) -> Steps[Conflict | None]:
-    return refusal
-    yield
 
 
 async def update(
@@ -183,17 +172,11 @@ def _one(statement: Statement) -> Steps[Sequence[Any]]:
 
 
 def _insert(
-    statements: WriteStatements,
-    resource: Resource,
-    changes: list[Change],
-    unit: audit.Unit,
-    unless: Target | None,
-    held: Steps[Conflict | None],
+    statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit, unless: Target | None
 ) -> Steps[list[Change]]:
     """Gives rows their keys, and returns those that were made."""
-    refusal = yield from held
-    if refusal is not None:
-        raise refusal
+    if statements.sqlite:  # elsewhere they are held already
+        yield from parents.refuse_absent(statements, resource, changes, unit)
     yield from extras.find(statements, resource, changes, unit)
     made: list[Change] = []
     for columns, group in _by_shape(changes):

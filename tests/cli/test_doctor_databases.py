@@ -18,8 +18,7 @@ from app.cli.checkup.examine import examine_database
 from app.cli.checkup.finding import Finding, Level
 from app.data.database import Database
 from app.data.posture import FileFacts, ServerFacts, file_facts, server_facts
-from app.http.app import open_database
-from app.resources import CATALOG
+from app.resources import CATALOG, open_database
 from app.settings import Settings
 from tests.conftest import Server, fresh_database
 

@@ -27,11 +27,12 @@ from starlette.types import ASGIApp
 
 from app import logs
 from app.cli.serve import Server
-from app.http.app import create_app, open_database
+from app.http.app import create_app
 from app.http.armour import ConnectionLimits
 from app.http.metrics import Metrics
 from app.http.middleware import SECURITY, FaultBarrier, RequestLog
 from app.http.protocol import Connection
+from app.resources import open_database
 from app.settings import Settings
 from tests.clients.serve import free_socket
 

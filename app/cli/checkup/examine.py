@@ -13,11 +13,11 @@ from app.cli.checkup.finding import Finding, Level, refusal, refused
 from app.cli.checkup.policy import policy
 from app.data import faults
 from app.data.base import Base
-from app.data.database import Database, newest_revision
+from app.data.database import Database
 from app.data.posture import file_facts, server_facts
+from app.data.schema import newest_revision
 from app.errors import BadSetting, BroadsheetError
-from app.http.app import open_database
-from app.resources import CATALOG
+from app.resources import CATALOG, open_database
 from app.settings import Settings
 
 APPEND_ONLY = ("revisions", "events", "transfers")  # what was written there stays as it was
