@@ -194,7 +194,7 @@ async def shared_database(
 async def database(shared_database: Database, clock: Clock) -> AsyncGenerator[Database]:
     """An empty, migrated database. Fails the test that leaves a connection checked out."""
     yield shared_database
-    await shared_database.lanes.settled()
+    await shared_database.pools.settled()
     in_use = shared_database.in_use
     await delete_all_rows(shared_database)
     assert in_use == 0, f"{in_use} connections are still checked out"

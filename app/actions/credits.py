@@ -72,7 +72,7 @@ async def _move(session: AppSession, row: Values) -> int:
     if session.sync_session.read_only:
         raise faults.read_only()
     _refuse_values(transfers, row)
-    statements = await statements_of(session)
+    statements = statements_of(session)
     async with session.begin_nested():
         accounts = await session.run(_locked(statements, users.table, row))
         if failpoints.ON:

@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
-from sqlalchemy import Dialect, event, text
+from sqlalchemy import Dialect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -25,20 +25,20 @@ from app.data.catalog import Catalog
 from app.data.clock import Clock, now
 from app.data.counters import PoolCounters
 from app.data.failpoints import Point
-from app.data.lanes import Lanes
+from app.data.lanes import Lane, Lanes
+from app.data.pools import Pools
 from app.data.retrying import ATTEMPTS, repeat
 from app.data.rules import Principal, Role
-from app.data.running import Observe, finish, run_in_session, unobserved
+from app.data.running import Observe, finish, unobserved
 from app.data.schema import newest_revision
 from app.data.session import AppSession
 from app.data.steps import Steps
+from app.data.transactions import Transaction
 from app.errors import BadSetting, BroadsheetError
 from app.settings import Limits
 
 T = TypeVar("T")
 
-CLOSING = 5  # seconds for connections to say goodbye
-LOCKED = 5  # seconds to wait for the writer on SQLite, as for one of another process
 DEFAULT_LIMITS = Limits()
 
 
@@ -67,9 +67,7 @@ class Database:
         self.name = self.url.get_backend_name()
         self.counters = PoolCounters()
         self._observe = observe or unobserved
-        self._turn = asyncio.Lock() if self.name == "sqlite" else None
-        self._outdated = engines.Outdated()
-        self._started: tuple[AsyncEngine, AsyncEngine, Lanes] | None = None
+        self._pools: Pools | None = None
 
     # ---- life ----
 
@@ -85,17 +83,9 @@ class Database:
 
         Raises BadSetting, Unavailable.
         """
-        if self._started is not None:
+        if self._pools is not None:
             return
-        writer = engines.create(self.url, write=True, pool_size=self.pool_size, pooler=self.pooler)
-        reader = engines.create(self.url, write=False, pool_size=self.pool_size, pooler=self.pooler)
-        for engine in (writer, reader):
-            self._watch(engine)
-        event.listen(writer.sync_engine, "checkout", self.counters.count_checkout)
-        event.listen(writer.sync_engine, "checkout", self._outdated.replace)
-        size = engines.SQLITE_READERS if self.name == "sqlite" else self.pool_size
-        lanes = Lanes(reader, size, self.counters, transactions=bool(self.pooler), observe=self._observe)
-        self._started = writer, reader, lanes
+        self._pools = Pools(self.url, self.pool_size, self.pooler, self.counters, self._observe)
         try:
             await self._greet()
         except BaseException:
@@ -104,7 +94,7 @@ class Database:
 
     async def _greet(self) -> None:
         try:
-            async with self._connected() as connection:
+            async with self._writer() as connection:
                 encoding = "UTF8" if self.name == "sqlite" else await connection.scalar(text("SHOW server_encoding"))
         except (BroadsheetError, DBAPIError) as exc:
             if (reason := engines.unsuitable(exc)) is not None:
@@ -117,24 +107,18 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection. Cancellation waits for it, and a connection that does not answer is dropped."""
-        started, self._started = self._started, None
-        if started is not None:
-            await finish(_close(*started))
-
-    def _watch(self, engine: AsyncEngine) -> None:
-        event.listen(engine.sync_engine, "connect", self.counters.count_connect)
-        event.listen(engine.sync_engine, "invalidate", self.counters.count_invalidation)
-        if self._observe is not unobserved:
-            engines.observe(engine, self._observe)
+        pools, self._pools = self._pools, None
+        if pools is not None:
+            await finish(pools.close())
 
     @property
     def writer(self) -> AsyncEngine:
         """For what needs no session: set-up, tests, maintenance."""
-        return self._open()[0]
+        return self.pools.writer
 
     @property
     def lanes(self) -> Lanes:
-        return self._open()[2]
+        return self.pools.lanes
 
     @property
     def dialect(self) -> Dialect:
@@ -142,14 +126,14 @@ class Database:
 
     @property
     def in_use(self) -> int:
-        """Connections that are out now: leased lanes and open units of work."""
-        checked_out: int = self.writer.pool.checkedout()  # type: ignore[attr-defined]  # of the queue pool that we chose
-        return checked_out + self.lanes.leased
+        """Connections that are out now."""
+        return self.pools.in_use
 
-    def _open(self) -> tuple[AsyncEngine, AsyncEngine, Lanes]:
-        if self._started is None:
+    @property
+    def pools(self) -> Pools:
+        if self._pools is None:
             raise RuntimeError("the database is not open: use `async with Database(...)`")
-        return self._started
+        return self._pools
 
     # ---- sessions ----
 
@@ -157,27 +141,27 @@ class Database:
     async def reading(self, who: Principal) -> AsyncGenerator[AppSession]:
         """A session that cannot write, on a reader lane; a write raises BroadsheetError 25006."""
         with self.translated(read_only=True):
-            async with self.lanes.session() as connection:
-                session = self._session(connection, Unit(who, self.clock()), autoflush=False)
+            async with self.lanes.lend() as lane:
+                session = self._session(lane, Unit(who, self.clock()), write=False)
                 try:
                     yield session
                 finally:
-                    await finish(session.close())
+                    await finish(_end(session))
 
     @contextlib.asynccontextmanager
     async def writing(self, who: Principal, *, request_id: str | None = None) -> AsyncGenerator[AppSession]:
         """One unit of work: flushed and committed when the block ends, rolled back when it raises. Not to be nested."""
-        async with self._in_turn(), self._connected() as connection:
-            session = self._session(connection, Unit(who, self.clock(), request_id))
-            try:
-                with self.translated():
+        with self.translated():
+            async with self.pools.writing.lend() as lane:
+                session = self._session(lane, Unit(who, self.clock(), request_id), write=True)
+                try:
                     if failpoints.ON:
                         await failpoints.reach(Point.CHECKED_OUT)
                     yield session
-                    await session.flush()
+                    await session.settle()
                     await self._commit(session)
-            finally:
-                await finish(session.close())
+                finally:
+                    await finish(_end(session))
 
     async def transact(
         self,
@@ -202,16 +186,25 @@ class Database:
 
         return await repeat(unit, self.counters, attempts=attempts, keyed=keyed)
 
-    def _session(self, connection: AsyncConnection, unit: Unit, *, autoflush: bool = True) -> AppSession:
-        bind: Any = connection  # its owner, who closes it, is the caller
-        return AppSession(bind, catalog=self.catalog, unit=unit, runner=self.run, autoflush=autoflush)
+    def _session(self, lane: Lane, unit: Unit, *, write: bool) -> AppSession:
+        assert lane.connection is not None
+        transaction = Transaction(lane.connection, lane.driver, engines.OPENING[write], self._observe)
+        patience = self.patience(unit.who)
+        return AppSession(
+            lane.connection,
+            catalog=self.catalog,
+            unit=unit,
+            transaction=transaction,
+            patience=patience,
+            autoflush=write,
+        )
 
     async def _commit(self, session: AppSession) -> None:
         if failpoints.ON:
             await failpoints.reach(Point.COMMITTING)
         committed = False
         try:
-            await finish(session.commit())
+            await finish(_committed(session))
             committed = True
             if failpoints.ON:
                 await failpoints.reach(Point.COMMITTED)
@@ -221,33 +214,11 @@ class Database:
             raise
 
     @contextlib.asynccontextmanager
-    async def _in_turn(self) -> AsyncGenerator[None]:
-        """One writer at a time on SQLite: waiting in line beats SQLite's busy handler (p99 31 ms against 80)."""
-        if self._turn is None:
-            yield
-            return
-        try:
-            async with asyncio.timeout(LOCKED):
-                await self._turn.acquire()
-        except TimeoutError as exc:
-            self.counters.timeouts += 1
-            raise faults.no_connection() from exc
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[AsyncConnection]:
+    async def _writer(self) -> AsyncGenerator[AsyncConnection]:
+        """The connection of a writing lane for statements of SQLAlchemy, rolled back at the end."""
         with self.translated():
-            try:
-                connection = await self.writer.connect()
-            except OSError as exc:  # refused, no such socket, no answer in time
-                raise faults.unreachable() from exc
-        try:
-            yield connection
-        finally:
-            await finish(connection.close())
+            async with self.pools.writing.session() as connection:
+                yield connection
 
     @contextlib.contextmanager
     def translated(self, *, read_only: bool = False) -> Generator[None]:
@@ -263,8 +234,7 @@ class Database:
             if read_only and error.code == "25006":
                 error = faults.read_only()
             elif error.code in engines.OUTDATED:
-                self._outdated.note()
-                self.lanes.suspect_all()
+                self.pools.suspect_all()
             raise error from exc
 
     # ---- compiled statements ----
@@ -284,13 +254,6 @@ class Database:
                     return
                 async with lane.driver.transaction(readonly=True):
                     yield lane.driver
-
-    async def run(self, session: AppSession, steps: Steps[T]) -> T:
-        """Run statements inside the session's transaction, after a flush. Raises the driver's errors, as the session
-        does.
-        """
-        await session.flush()
-        return await run_in_session(session, steps, self.patience(session.unit.who), self._observe)
 
     def patience(self, who: Principal) -> float:
         """Seconds that a statement of this caller may take."""
@@ -315,7 +278,7 @@ class Database:
         from app.data import migrating  # noqa: PLC0415
 
         await finish(asyncio.to_thread(migrating.migrate, self.migrate_url, target))
-        self.lanes.suspect_all()  # plans of the old schema
+        self.pools.suspect_all()  # plans of the old schema
 
     def sql(self, target: str = "head") -> str:
         """The migrations from nothing to `target` as SQL."""
@@ -335,13 +298,18 @@ class Database:
     async def _is_writable(self) -> bool:
         if self.name == "sqlite":
             return True
-        async with self._connected() as connection:
+        async with self._writer() as connection:
             return bool(await connection.scalar(text("SHOW transaction_read_only")) == "off")
 
 
-async def _close(writer: AsyncEngine, reader: AsyncEngine, lanes: Lanes) -> None:
-    with contextlib.suppress(TimeoutError, *faults.KINDS):
-        async with asyncio.timeout(CLOSING):
-            await lanes.close()
-            await reader.dispose()
-            await writer.dispose()
+async def _committed(session: AppSession) -> None:
+    """SQLAlchemy must commit what it has begun itself, and knows what else was done in it."""
+    await (session if session.in_transaction() else session.transaction).commit()
+
+
+async def _end(session: AppSession) -> None:
+    """Nothing is left but what was committed."""
+    try:
+        await session.close()
+    finally:
+        await session.transaction.rollback()

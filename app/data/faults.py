@@ -161,9 +161,9 @@ def outcome_unknown() -> BroadsheetError:
 
 
 def is_lost(exc: BaseException) -> bool:
-    """Whether this is the end of a connection, after which nobody knows what the server has done with the last
-    statement.
-    """
+    """Whether this, of a COMMIT, is the end of a connection, after which nobody knows what the server has done."""
+    if isinstance(exc, asyncpg.InterfaceError | asyncpg.InternalClientError | ConnectionError):
+        return True
     code = exc.code if isinstance(exc, BroadsheetError) else str(getattr(_driver_error(exc), "sqlstate", None) or "")
     return code == LOST or code.startswith(("08", "57P")) or bool(getattr(exc, "connection_invalidated", False))
 

@@ -67,7 +67,7 @@ async def claim(session: AppSession, key: Key, until: datetime) -> Kept | None:
     """What the request with this key was answered, or None where this is the first one. Raises Conflict (BRD422)
     where another request had the key, BRD409 where it is still at work after the lock time-out.
     """
-    bind = session.sync_session.get_bind().dialect.name
+    bind = session.dialect.name
     values = {"id": key.id, "fingerprint": key.fingerprint, "until": until, "now": session.unit.now}
     try:
         claimed = (await session.execute(_claiming(bind), values)).first()

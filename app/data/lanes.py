@@ -1,4 +1,4 @@
-"""Lanes: reading connections kept checked out of SQLAlchemy's pool, so that a read costs no checkout, ping or BEGIN.
+"""Lanes: connections kept checked out of SQLAlchemy's pool, so that nobody pays for a checkout, and reads for no BEGIN.
 
 A lane is a slot that survives an empty connection: the next lease connects again. Lanes are handed out last in, first
 out, so that few connections stay warm; waiters are served first in, first out, and give up after `wait` seconds.
@@ -26,7 +26,7 @@ from app.errors import BroadsheetError
 
 T = TypeVar("T")
 
-SETTLE = 2  # seconds that a connection has to prove itself after a cancelled statement
+SETTLE = 2  # seconds that a connection has to prove itself after a cancelled statement, or a long rest
 
 # What asyncpg raises when the connection is gone. The loop may not have noticed yet that the server closed it: then the
 # protocol is found in the wrong state, which is InternalClientError.
@@ -49,14 +49,14 @@ CLOSING = (
 
 
 class Lane:
-    """A slot for one connection. `driver` is the driver's own connection beneath it."""
+    """A slot for one connection. `driver` is the driver's own connection beneath it, `used` when it was given back."""
 
-    __slots__ = ("born", "connection", "driver")
+    __slots__ = ("born", "connection", "driver", "used")
 
     def __init__(self) -> None:
         self.connection: AsyncConnection | None = None
         self.driver: Any = None
-        self.born = 0.0
+        self.born = self.used = 0.0
 
 
 class ConnectionLost(Exception):
@@ -64,7 +64,9 @@ class ConnectionLost(Exception):
 
 
 class Lanes:
-    """`transactions` puts each read into BEGIN READ ONLY, for poolers that know no sessions."""
+    """`transactions` puts each read into BEGIN READ ONLY, for poolers that know no sessions. A connection that rested
+    for `rest` seconds must answer before it is lent: what writes may not always be repeated.
+    """
 
     def __init__(
         self,
@@ -72,8 +74,9 @@ class Lanes:
         size: int,
         counters: PoolCounters,
         *,
-        wait: float = engines.POOL_WAIT,
+        wait: float,
         recycle: float = engines.RECYCLE,
+        rest: float = float("inf"),
         transactions: bool = False,
         observe: Observe = unobserved,
     ) -> None:
@@ -82,6 +85,7 @@ class Lanes:
         self.counters = counters
         self.wait = wait
         self.recycle = recycle
+        self.rest = rest
         self.transactions = transactions
         self.observe = observe
         self.sqlite = engine.dialect.name == "sqlite"
@@ -115,7 +119,7 @@ class Lanes:
         job: Job[T] | None = None
         try:
             if self.sqlite:
-                job = Job(steps, begin=True, observe=self.observe)
+                job = Job(steps, observe=self.observe)
                 result = await run_on_sqlite(lane.driver, job, seconds)
             else:
                 result = await self._run_on_asyncpg(lane.driver, steps, seconds)
@@ -191,6 +195,8 @@ class Lanes:
         if lane.connection.invalidated or (not self.sqlite and lane.driver.is_closed()):
             self.suspect_all()
             return True
+        if lane.connection.get_transaction() is not None:  # its rollback failed
+            return True
         return bool(lane.driver.in_transaction if self.sqlite else lane.driver.is_in_transaction())
 
     async def lease(self) -> Lane:
@@ -213,6 +219,7 @@ class Lanes:
             if not waiter.done():
                 waiter.set_result(lane)
                 return
+        lane.used = time.monotonic()
         self.idle.append(lane)
 
     async def _queue(self) -> Lane:
@@ -231,7 +238,7 @@ class Lanes:
             raise faults.no_connection() from exc
 
     async def _connected(self, lane: Lane) -> None:
-        if lane.connection is not None and self._is_stale(lane):
+        if lane.connection is not None and (self._is_stale(lane) or await self._died(lane)):
             await self._drop(lane)
         if lane.connection is None:
             await self._open(lane)
@@ -241,6 +248,18 @@ class Lanes:
             return True
         oldest = max(self.suspect, time.monotonic() - self.recycle)
         return not self.sqlite and (lane.born < oldest or lane.driver.is_closed())
+
+    async def _died(self, lane: Lane) -> bool:
+        """While it rested."""
+        if self.sqlite or time.monotonic() - lane.used < self.rest:
+            return False
+        try:
+            async with asyncio.timeout(SETTLE):
+                await lane.driver.fetchval("SELECT 1")
+        except CLOSING:
+            self.suspect_all()
+            return True
+        return False
 
     async def _open(self, lane: Lane) -> None:
         born = time.monotonic()
@@ -300,7 +319,7 @@ class Lanes:
             self.give(lane)
 
     async def _is_well(self, lane: Lane) -> bool:
-        if lane.connection is None or lane.connection.invalidated:
+        if lane.connection is None or lane.connection.invalidated or lane.connection.get_transaction():
             return False
         if self.sqlite:
             await halt(lane.driver)

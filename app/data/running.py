@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import sqlite3
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import aiosqlite
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.data import faults
 from app.data.steps import Statement, Steps
@@ -34,7 +33,9 @@ async def run_on_asyncpg(driver: Any, steps: Steps[T], seconds: float, observe: 
         statement = next(steps)
         while True:
             observe(statement.sql)
-            if statement.many:
+            if statement.rows is not None:
+                rows = await _copy(driver, statement, seconds)
+            elif statement.many:
                 rows = await driver.fetchmany(statement.sql, statement.args, timeout=seconds)
             else:
                 rows = await driver.fetch(statement.sql, *statement.args, timeout=seconds)
@@ -48,12 +49,20 @@ async def run_on_asyncpg(driver: Any, steps: Steps[T], seconds: float, observe: 
         steps.close()
 
 
-class Job(Generic[T]):
-    """All statements of a unit, as one function for SQLite's thread. With `begin` they share one snapshot."""
+async def _copy(driver: Any, statement: Statement, seconds: float) -> Sequence[Any]:
+    columns, rows = list(statement.columns), statement.rows
+    await driver.copy_records_to_table(statement.table, columns=columns, records=rows, timeout=seconds)
+    return ()
 
-    def __init__(self, steps: Steps[T], *, begin: bool, observe: Observe = unobserved) -> None:
+
+class Job(Generic[T]):
+    """All statements of a unit, as one function for SQLite's thread. Without an `opening` they share one snapshot; else
+    they are part of a transaction, which the opening begins unless it is open.
+    """
+
+    def __init__(self, steps: Steps[T], *, opening: str = "", observe: Observe = unobserved) -> None:
         self.steps = steps
-        self.begin = begin
+        self.opening = opening
         self.observe = observe
         self.stopped = False  # no further statement may start
         self.done = False
@@ -62,9 +71,11 @@ class Job(Generic[T]):
     def __call__(self, connection: sqlite3.Connection) -> T:
         self.connection = connection
         try:
-            if not self.begin:
-                return self._run(connection)
             self._stop_here()
+            if self.opening:
+                if not connection.in_transaction:
+                    connection.execute(self.opening)
+                return self._run(connection)
             connection.execute("BEGIN")
             try:
                 return self._run(connection)
@@ -110,6 +121,8 @@ def _end_snapshot(connection: sqlite3.Connection) -> None:
 
 
 def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
+    if statement.rows is not None:
+        return _fill(connection, statement, statement.rows)
     if not statement.many:
         return connection.execute(statement.sql, statement.args).fetchall()
     found: list[Any] = []
@@ -119,6 +132,21 @@ def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]
         except sqlite3.IntegrityError as exc:
             raise faults.about(exc, statement.table, dict(zip(statement.columns, args, strict=False))) from None
     return found
+
+
+def _fill(connection: sqlite3.Connection, statement: Statement, rows: Iterable[tuple[Any, ...]]) -> Sequence[Any]:
+    row: tuple[Any, ...] = ()
+
+    def remembered() -> Iterator[tuple[Any, ...]]:
+        nonlocal row
+        for row in rows:  # noqa: UP028  # the last one is needed after an error
+            yield row
+
+    try:
+        connection.executemany(statement.sql, remembered())
+    except sqlite3.IntegrityError as exc:
+        raise faults.about(exc, statement.table, dict(zip(statement.columns, row, strict=False))) from None
+    return ()
 
 
 async def run_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
@@ -133,34 +161,6 @@ async def run_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
         raise
     finally:
         timer.cancel()
-
-
-async def run_in_session(session: AsyncSession, steps: Steps[T], seconds: float, observe: Observe = unobserved) -> T:
-    """Run the steps on the session's own connection, inside its transaction. What the session has pending must be
-    flushed already.
-    """
-    connection = await session.connection()  # on SQLite this has sent BEGIN
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    if connection.dialect.name == "sqlite":
-        return await _run_to_end_on_sqlite(driver, Job(steps, begin=False, observe=observe), seconds)
-    if not driver.is_in_transaction():
-        await connection.exec_driver_sql("SELECT 1")  # the adapter sends BEGIN with its own first statement only
-    try:
-        return await run_on_asyncpg(driver, steps, seconds, observe)
-    except OSError as exc:
-        raise faults.lost() from exc
-    finally:
-        if driver.is_closed() and not connection.invalidated:
-            await connection.invalidate()  # else the session would keep it
-
-
-async def _run_to_end_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
-    """Not even a cancelled caller leaves before the job is over: the rollback that follows uses the same thread."""
-    try:
-        return await run_on_sqlite(driver, job, seconds)
-    except asyncio.CancelledError:
-        await finish(job.stop())
-        raise
 
 
 class CursorsKnown(sqlite3.Connection):

@@ -10,11 +10,11 @@ that the caller may ask for; `unruled=True` is for the uniqueness look-ups of ru
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, BigInteger, event, func, inspect, literal, select
+from sqlalchemy import ARRAY, BigInteger, Dialect, event, func, inspect, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_session
 from sqlalchemy.orm import (
     LoaderCriteriaOption,
@@ -34,10 +34,10 @@ from app.data.criteria import E, Sight
 from app.data.rules import Links, Role
 from app.data.scopes import require_write
 from app.data.steps import Steps
+from app.data.transactions import Transaction
 from app.errors import Internal
 
 T = TypeVar("T")
-Runner = Callable[["AppSession", Steps[Any]], Awaitable[Any]]
 
 REREAD_AT_ONCE = 500
 
@@ -72,13 +72,15 @@ class AppSession(AsyncSession):
         *,
         catalog: Catalog,
         unit: Unit,
-        runner: Runner | None = None,
+        transaction: Transaction | None = None,
+        patience: float = 0,
         expire_on_commit: bool = False,
         **options: Any,
     ) -> None:
         info = {"catalog": catalog, "unit": unit}
         super().__init__(bind, info=info, expire_on_commit=expire_on_commit, **options)
-        self._runner = runner
+        self._transaction = transaction
+        self._patience = patience
 
     @property
     def catalog(self) -> Catalog:
@@ -87,6 +89,11 @@ class AppSession(AsyncSession):
     @property
     def unit(self) -> Unit:
         return self.sync_session.unit
+
+    @property
+    def dialect(self) -> Dialect:
+        """Of the database, whose connection is there."""
+        return self.sync_session.get_bind().dialect
 
     def masking(self, expression: E) -> E:
         """The expression with each masked column behind its mask, for conditions that may name one."""
@@ -130,11 +137,30 @@ class AppSession(AsyncSession):
             self.expunge(entity)
 
     async def run(self, steps: Steps[T]) -> T:
-        """Runs steps on this session's connection, inside its transaction, after a flush of what was changed so far."""
-        if self._runner is None:
-            raise Internal("this session has no runner", hint="Get sessions from database.writing(who).")
-        result: T = await self._runner(self, steps)
-        return result
+        """Runs steps on this session's connection, inside its transaction, after a flush of what was changed so far.
+        Each statement may take `patience` seconds.
+        """
+        await self.settle()
+        if self.in_nested_transaction():
+            await self.connection()  # only now is its SAVEPOINT sent
+        return await self.transaction.run(steps, self._patience)
+
+    @property
+    def transaction(self) -> Transaction:
+        if self._transaction is None:
+            raise Internal("this session has no transaction", hint="Get sessions from database.writing(who).")
+        return self._transaction
+
+    async def rollback(self) -> None:
+        """Undoes what Steps did, too."""
+        await super().rollback()
+        await self.transaction.rollback()
+
+    async def settle(self) -> None:
+        """Flushes, where anything was changed."""
+        session = self.sync_session
+        if session.new or session.dirty or session.deleted:
+            await self.flush()
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------

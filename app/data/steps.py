@@ -7,7 +7,7 @@ drives it by hand.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +16,9 @@ T = TypeVar("T")
 class Statement(NamedTuple):
     """Driver SQL with its arguments. With `many`, `args` is a list of argument tuples, and the rows of all runs come
     back in order. A write names its table and the columns of its arguments, for errors that do not.
+
+    With `rows`, `sql` is the INSERT of one of many rows. They are gone through once, while the database writes them, and
+    nothing comes back: COPY into `columns` of `table` on PostgreSQL, executemany on SQLite.
     """
 
     sql: str
@@ -23,6 +26,7 @@ class Statement(NamedTuple):
     many: bool = False
     table: str = ""
     columns: tuple[str, ...] = ()
+    rows: Iterable[tuple[Any, ...]] | None = None
 
 
 Steps = Generator[Statement, Sequence[Any], T]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from app.data.rules import Pairs, Principal, Values
 from app.data.session import AppSession
@@ -54,7 +54,8 @@ async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
 
 
 def _numbered(base: str) -> ColumnElement[bool]:
-    return Post.slug.startswith(f"{base}-", autoescape=True)
+    """A range in byte order, which both databases find in the index; SQLite looks at every row for LIKE ... ESCAPE."""
+    return and_(Post.slug >= f"{base}-", Post.slug < f"{base}.")
 
 
 async def _present_slugs(session: AppSession, test: ColumnElement[bool]) -> set[str]:

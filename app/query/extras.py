@@ -65,6 +65,7 @@ def find(statements: WriteStatements, resource: Resource, changes: Sequence[Chan
         if not asked:
             continue
         names = yield from _far_names(statements, relation, extra, asked, name, unit)
+        places = {key: place for place, (key, _) in enumerate(names)}
         known = [change.old[relation.local] for change in asked if change.old is not None]
         before = (yield from links_of(statements, relation, extra.shown, known)) if known else {}
         for change in asked:
@@ -74,16 +75,18 @@ def find(statements: WriteStatements, resource: Resource, changes: Sequence[Chan
                 del change.links[name]
                 continue
             change.links[name] = (list(have), wanted)
-            after = [shown for key, shown in names if key in set(wanted)]
+            after = [names[place][1] for place in sorted(places[key] for key in wanted)]
             change.shown[name] = [None if change.old is None else list(have.values()), after]
 
 
-def write(statements: WriteStatements, resource: Resource, changes: Sequence[Change]) -> Steps[None]:
-    """Writes links and one-to-one rows of rows that have their keys."""
+def write(
+    statements: WriteStatements, resource: Resource, changes: Sequence[Change], *, bulk: bool = False
+) -> Steps[None]:
+    """Writes links and one-to-one rows of rows that have their keys. With `bulk` the links go in as by `query/bulk.py`."""
     for name, (extra, _) in resource.rule.extra.items():
         relation = resource.relations[extra.relation]
         if isinstance(extra, Links):
-            yield from _write_links(statements, relation, [c for c in changes if name in c.links], name)
+            yield from _write_links(statements, relation, [c for c in changes if name in c.links], name, bulk)
         else:
             yield from _write_owned(statements, relation, [c for c in changes if name in c.owned], name)
 
@@ -120,7 +123,9 @@ def _far_names(
     return [(row[0], row[1]) for row in rows]
 
 
-def _write_links(statements: WriteStatements, relation: Relation, changes: Sequence[Change], name: str) -> Steps[None]:
+def _write_links(
+    statements: WriteStatements, relation: Relation, changes: Sequence[Change], name: str, bulk: bool
+) -> Steps[None]:
     added, removed = [], []
     for change in changes:
         near, (before, after) = change.new[relation.local], change.links[name]
@@ -128,7 +133,10 @@ def _write_links(statements: WriteStatements, relation: Relation, changes: Seque
         removed += [(near, far) for far in before if far not in set(after)]
     junction, pair = _junction(relation), (relation.near, relation.far)
     yield from statements.each(statements.delete(junction, pair), removed)
-    yield from statements.each(statements.insert(junction, pair), added)
+    if bulk and added:
+        yield statements.bulk(junction, pair, added)
+    else:
+        yield from statements.each(statements.insert(junction, pair), added)
 
 
 def _write_owned(statements: WriteStatements, relation: Relation, changes: Sequence[Change], name: str) -> Steps[None]:

@@ -32,15 +32,13 @@ async def fetch(session: AppSession, request: str) -> bytes:
     plan = plan_read(session.catalog, resource, parse(query, LIMITS), unit.who.view, LIMITS, page)
     require_read(unit.who, resource.name)
     require_embeds(unit.who, session.catalog, plan.node)
-    compiler = await compiler_of(session)
+    compiler = compiler_of(session)
     return encode(await session.run(read(compiler, plan, unit.who, unit.now)))
 
 
-async def compiler_of(session: AppSession) -> Compiler:
-    """The compiler of the session's catalog and dialect, kept with the catalog. Connects first: compiling needs a
-    dialect that has.
-    """
-    dialect = (await session.connection()).dialect
+def compiler_of(session: AppSession) -> Compiler:
+    """The compiler of the session's catalog and dialect, kept with the catalog."""
+    dialect = session.dialect
     key = f"reads on {dialect.name}"
     found = session.catalog.compiled.get(key)
     if not isinstance(found, Compiler):

@@ -199,7 +199,7 @@ async def find_links(session: AppSession, resource: Resource, values: Values) ->
 async def _keys_of(session: AppSession, resource: Resource, extra: Links, names: Sequence[Any]) -> list[Any]:
     relation = resource.relations[extra.relation]
     target = session.catalog.of(relation.target)
-    named = (await statements_of(session)).named(target, session.unit.who.view, extra.shown)
+    named = statements_of(session).named(target, session.unit.who.view, extra.shown)
     wanted = named.statement((), Binds.of(session.unit.who, session.unit.now), sorted(names))
     found = dict(await session.run(_rows(wanted)))
     if absent := sorted(set(names) - found.keys()):

@@ -78,7 +78,7 @@ async def due(database: Database, resource: Resource, before: datetime) -> Async
 
 async def purge_due(session: AppSession, resource: Resource, keys: Sequence[Key], before: datetime) -> Purged:
     """Deletes those of the rows that are still due."""
-    statements = await statements_of(session)
+    statements = statements_of(session)
     (key,) = resource.key
     rows = await session.run(_locked(statements, resource, key, keys))
     ready = [

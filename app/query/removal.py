@@ -47,7 +47,7 @@ async def locked_to_remove(session: AppSession, resource: Resource, keys: Sequen
 
 def must_hold(session: AppSession, resource: Resource) -> bool:
     """Whether `hold_touched` has anything to do for rows of this table."""
-    return bool(resource.rule.touches) and session.sync_session.get_bind().dialect.name == "postgresql"
+    return bool(resource.rule.touches) and session.dialect.name == "postgresql"
 
 
 async def hold_touched(session: AppSession, resource: Resource, keys: Sequence[Key]) -> None:
@@ -55,7 +55,7 @@ async def hold_touched(session: AppSession, resource: Resource, keys: Sequence[K
     such a row. Nothing to do on SQLite, where writers take turns.
     """
     if must_hold(session, resource):
-        await session.run(_hold_touched(await statements_of(session), resource, keys))
+        await session.run(_hold_touched(statements_of(session), resource, keys))
 
 
 async def discard(session: AppSession, resource: Resource, olds: list[Values]) -> list[Values]:
@@ -63,7 +63,7 @@ async def discard(session: AppSession, resource: Resource, olds: list[Values]) -
     if not olds:
         return []
     require_write(session.unit.who, resource.name)
-    statements = await statements_of(session)
+    statements = statements_of(session)
     changes: list[tuple[Row, Values]] = [(old, audit.removed(resource, old, session.unit)) for old in olds]
     if audit.is_soft(resource):
         await session.run(_soften(statements, resource, changes, session.unit))
@@ -84,7 +84,7 @@ async def restore(session: AppSession, resource: Resource, keys: Sequence[Key]) 
 
 async def locked_to_restore(session: AppSession, resource: Resource, keys: Sequence[Key]) -> list[Values]:
     """The rows with these keys, deleted or not, locked to be restored. Raises NotFound, Forbidden."""
-    await session.run(parents.hold(await statements_of(session), resource, keys))
+    await session.run(parents.hold(statements_of(session), resource, keys))
     return await locked(session, resource, keys, deleted=True)
 
 
@@ -97,7 +97,7 @@ async def bring_back(session: AppSession, resource: Resource, olds: Sequence[Val
     gone = [old for old in olds if old["deleted_at"] is not None]
     if not gone:
         return list(olds)
-    statements = await statements_of(session)
+    statements = statements_of(session)
     back = {row[key]: row for row in await session.run(_restore(statements, resource, gone, session.unit))}
     return [back.get(old[key], old) for old in olds]
 
@@ -114,7 +114,7 @@ async def purge(session: AppSession, resource: Resource, keys: Sequence[Key]) ->
     olds = await locked(session, resource, keys, deleted=True)
     for old in olds:
         resource.rule.may_remove(old)
-    statements = await statements_of(session)
+    statements = statements_of(session)
     await session.run(_purge(statements, resource, olds, session.unit))
     return olds
 

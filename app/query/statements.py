@@ -6,11 +6,24 @@ Like the reader's they are built with SQLAlchemy, carry the rules where they rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Dialect, Integer, Numeric, Table, delete, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Integer,
+    Numeric,
+    Table,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
@@ -159,6 +172,29 @@ class WriteStatements:
         statement = statement.on_conflict_do_nothing(index_elements=elements, index_where=unless.where)
         return statement.returning(*table.primary_key, *(elements or ()))
 
+    def bulk(self, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Statement:
+        """Many rows in the order of `columns`, with nothing coming back. They are asked for while they are written."""
+
+        def make() -> Prepared:
+            values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
+            return self._prepare(insert(table).inline().values(values))
+
+        sql, arguments, *_ = self._once(("bulk", table.name, columns), make)
+        made = (arguments(row, None, None) for row in rows)
+        return Statement(sql, (), table=table.name, columns=_in_order(table, columns), rows=made)
+
+    def numbers(self, table: Table) -> Prepared:
+        """As many new keys as the slot says. Of PostgreSQL alone."""
+
+        def make() -> Prepared:
+            (key,) = table.primary_key
+            name = self.dialect.identifier_preparer.format_table(table)
+            sequence = cast(func.pg_get_serial_sequence(name, key.name), postgresql.REGCLASS)
+            rows = func.generate_series(1, slot(0, Integer())).alias()
+            return self._prepare(select(func.nextval(sequence)).select_from(rows))
+
+        return self._once(("numbers", table.name), make)
+
     def update(self, table: Table, columns: tuple[str, ...], match: tuple[str, ...]) -> Prepared:
         """Sets `columns` from the first slots on the row that has `match` in the next ones; returns its key."""
 
@@ -253,12 +289,9 @@ class WriteStatements:
         return found
 
 
-async def statements_of(session: AppSession) -> WriteStatements:
-    """The compiled statements of the session's catalog and dialect. Connects first: compiling needs a dialect that
-    has.
-    """
-    connection = await session.connection()
-    dialect = connection.dialect
+def statements_of(session: AppSession) -> WriteStatements:
+    """The compiled statements of the session's catalog and dialect."""
+    dialect = session.dialect
     key = f"writes on {dialect.name}"
     found = session.catalog.compiled.get(key)
     if not isinstance(found, WriteStatements):

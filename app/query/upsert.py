@@ -149,7 +149,7 @@ async def _there(
     wanted = {row.match: number for number, row in pending.items() if row.match is not None}
     if not wanted:
         return {}
-    statements = await statements_of(session)
+    statements = statements_of(session)
     found = await session.run(_matching(statements, resource, target, sorted(wanted), session.unit))
     return {wanted[match]: row for row in found if (match := target.of(row[0])) in wanted}
 

@@ -38,6 +38,18 @@ async def insert_unless(
     """The same, but None in place of a row that gave way to one that is there already."""
     if not rows:
         return []
+    statements = statements_of(session)
+    changes = await prepare_insert(session, statements, resource, rows)
+    made = {id(change) for change in await session.run(_insert(statements, resource, changes, session.unit, unless))}
+    return [change.new if id(change) in made else None for change in changes]
+
+
+async def prepare_insert(
+    session: AppSession, statements: WriteStatements, resource: Resource, rows: Sequence[Values]
+) -> list[Change]:
+    """What is to be written for new rows: all that the rules and the audit say of them. Raises BadValue, Forbidden,
+    Conflict.
+    """
     unit, rule = session.unit, resource.rule
     require_write(unit.who, resource.name)
     if unit.who.view not in rule.inserts:
@@ -46,7 +58,6 @@ async def insert_unless(
     for row in rows:
         audit.refuse_fields(resource, row, unit, new=True)
         pairs.append((None, rule.prepare(None, dict(row), unit.who, unit.now)))
-    statements = await statements_of(session)
     refusal = None
     if not statements.sqlite:  # held before what `resolve` locks: so does who removes a row with those that point at it
         news = [Change(None, values) for _, values in pairs]
@@ -57,8 +68,7 @@ async def insert_unless(
         change.new = audit.inserted(resource, change.new, unit)
     if refusal is not None:
         raise refusal
-    made = {id(change) for change in await session.run(_insert(statements, resource, changes, unit, unless))}
-    return [change.new if id(change) in made else None for change in changes]
+    return changes
 
 
 async def update(
@@ -92,7 +102,7 @@ async def revise(session: AppSession, resource: Resource, given: Sequence[tuple[
         pairs.append((old, rule.prepare(old, dict(values), unit.who, unit.now)))
     await rule.resolve(session, pairs, unit.who, unit.now)
     changes = [extras.split(resource, old, new) for old, new in pairs]
-    statements = await statements_of(session)
+    statements = statements_of(session)
     await session.run(_update(statements, resource, changes, unit))
     return [change.new for change in changes]
 
@@ -105,7 +115,7 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     if not wanted:
         return {}
     resource, unit = session.catalog.of(model), session.unit
-    statements = await statements_of(session)
+    statements = statements_of(session)
     find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(wanted))
     found: dict[str, Key] = dict(await session.run(_one(find)))
     missing = sorted(wanted - found.keys())
@@ -126,7 +136,7 @@ async def locked(
     session: AppSession, resource: Resource, keys: Sequence[Key], *, deleted: bool = False
 ) -> list[Values]:
     """The rows with these keys as the caller sees them, locked, in ascending key order. Raises NotFound, Forbidden."""
-    statements = await statements_of(session)
+    statements = statements_of(session)
     (key,) = resource.key
     rows = await session.run(_locked(statements, resource, session, keys, deleted))
     if failpoints.ON:

@@ -37,7 +37,7 @@ class Users(Repository[User]):
 
     def _folded(self, text: SQLColumnExpression[Any]) -> ColumnElement[str]:
         """In small letters. Our columns compare bytes, and so PostgreSQL would fold their ASCII letters alone."""
-        on_postgresql = self.session.get_bind().dialect.name == "postgresql"
+        on_postgresql = self.session.dialect.name == "postgresql"
         return func.lower(collate(text, "default") if on_postgresql else text)
 
     async def recent(self, *, limit: int = 20) -> Sequence[User]:

@@ -94,7 +94,7 @@ async def test_run_sees_what_is_pending_and_is_rolled_back_with_the_unit(databas
     async def unit() -> None:
         async with database.writing(SYSTEM) as session:
             session.add(Tag(name="pending"))
-            assert await database.run(session, ask("SELECT count(*) FROM tags")()) == 1
+            assert await session.run(ask("SELECT count(*) FROM tags")()) == 1
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -107,7 +107,7 @@ async def test_run_before_any_statement_of_the_session_is_rolled_back_too(databa
 
     async def unit() -> None:
         async with database.writing(SYSTEM) as session:
-            await database.run(session, ask(insert.format("2026-01-01 00:00:00.000000"))())
+            await session.run(ask(insert.format("2026-01-01 00:00:00.000000"))())
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -119,7 +119,7 @@ async def test_cancelled_run_leaves_a_session_that_rolls_back_at_once(database: 
     async def unit() -> None:
         async with database.writing(SYSTEM) as session:
             await make_tag(session)
-            await database.run(session, slow(database)())
+            await session.run(slow(database)())
 
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -159,11 +159,11 @@ async def test_slow_statement_is_stopped(spare_url: str, catalog: Catalog) -> No
         assert (caught.value.code, caught.value.status, caught.value.retry_after) == ("57014", 504, 1)
         with pytest.raises(Unavailable) as caught:
             async with database.writing(SERVICE) as session:
-                await database.run(session, slow(database)())
+                await session.run(slow(database)())
         assert caught.value.code == "57014"
         assert time.monotonic() - began < 2
         assert await database.read(ANONYMOUS, ask("SELECT 1")) == 1
-        await database.lanes.settled()
+        await database.pools.settled()
         assert database.in_use == 0
 
 
@@ -185,9 +185,8 @@ async def test_full_pool_of_readers_is_an_answer(database: Database, monkeypatch
 async def test_full_pool_of_writers_is_an_answer(
     spare_url: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waits for SQLAlchemy's pool_timeout of two seconds on PostgreSQL."""
-    monkeypatch.setattr("app.data.database.LOCKED", 0.05)
     async with Database(spare_url, catalog, pool_size=1) as database, database.writing(SYSTEM):
+        monkeypatch.setattr(database.pools.writing, "wait", 0.05)
         with pytest.raises(Unavailable) as caught:
             async with database.writing(SYSTEM):
                 pass

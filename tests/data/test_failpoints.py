@@ -173,5 +173,5 @@ async def test_cancelled_unit_is_whole_or_nothing(tagged: Database, point: Point
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await names(tagged) == ["renamed" if point is Point.COMMITTED else "named"]
-    await tagged.lanes.settled()
+    await tagged.pools.settled()
     assert tagged.in_use == 0

@@ -214,9 +214,8 @@ async def test_full_disk(spare_url: str, catalog: Catalog) -> None:
     async with Database(spare_url, catalog) as database:
         if database.name == "postgresql":
             pytest.skip("the table test has it: a full disk would hurt the other tests")
-        async with database.writer.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            await driver.execute("PRAGMA max_page_count=1")  # not below what is used already
+        async with database.pools.writing.lend() as lane:
+            await lane.driver.execute("PRAGMA max_page_count=1")  # not below what is used already
 
         async def fill() -> None:
             async with database.writing(SYSTEM) as session:

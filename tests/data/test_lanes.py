@@ -124,7 +124,7 @@ async def test_cancelled_read_frees_its_caller_and_its_lane_at_once(database: Da
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await database.read(SYSTEM, slow(database))
-    await database.lanes.settled()
+    await database.pools.settled()
     assert time.monotonic() - began < 1
     assert database.in_use == 0
 
@@ -154,7 +154,7 @@ async def test_block_that_is_cancelled_gives_its_lane_back(database: Database) -
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await stream()
-    await database.lanes.settled()
+    await database.pools.settled()
     assert time.monotonic() - began < 1
     assert database.in_use == 0
 
@@ -265,7 +265,7 @@ async def test_snapshot_is_ended_where_the_interrupt_hits_its_commit(tmp_path: P
         driver._conn.set_progress_handler(lambda: next(hits, 0), 1)
         return hits
 
-    hits = await run_on_sqlite(driver, Job(steps(), begin=True), 5)
+    hits = await run_on_sqlite(driver, Job(steps()), 5)
     assert next(hits, None) is None
     assert not driver.in_transaction
     await driver.close()

@@ -65,7 +65,7 @@ class Site:
 
     async def check_well(self) -> None:
         """Nothing is out, and the next write gets through."""
-        await self.database.lanes.settled()
+        await self.database.pools.settled()
         assert self.database.in_use == 0
         assert (await self.add("afterwards")).status_code == 201
         assert (await self.client.get("/tags?name=eq.afterwards&select=name")).json() == [{"name": "afterwards"}]
@@ -167,7 +167,6 @@ def locked_by_another_process(url: str) -> Generator[None]:
 
 async def on_writer(database: Database, *statements: str) -> None:
     """Runs these on the writing connection of SQLite, for which they stay in force."""
-    async with database.writer.connect() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
+    async with database.pools.writing.lend() as lane:
         for statement in statements:
-            await driver.execute(statement)
+            await lane.driver.execute(statement)

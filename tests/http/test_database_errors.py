@@ -59,7 +59,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks and pools are waited for a moment only."""
     monkeypatch.setattr(engines, "BUSY", 0.05)
     monkeypatch.setattr(engines, "POOL_WAIT", 0.05)
-    monkeypatch.setattr("app.data.database.LOCKED", 0.05)
+    monkeypatch.setattr("app.data.pools.LOCKED", 0.05)
     monkeypatch.setitem(engines.POSTGRESQL_SETTINGS, "lock_timeout", "50ms")
 
 

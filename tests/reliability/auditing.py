@@ -65,7 +65,7 @@ async def work(conditions: Conditions) -> Figures:
             except Stuck as stuck:
                 figures.violations.append(str(stuck))
                 break
-        await world.database.lanes.settled()
+        await world.database.pools.settled()
         figures.expect(world.database.in_use == 0, f"{world.database.in_use} connections are still out")
     figures.counts |= {"deeds": len(DEEDS), "requests": inquiry.counts.total(), **inquiry.counts}
     figures.counts["ended by a cancel"] = inquiry.ended

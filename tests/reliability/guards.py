@@ -11,7 +11,6 @@ from sqlalchemy import Select, Table, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.data import engines, idempotency, retrying
-from app.data.database import Database
 from app.data.idempotency import Kept, Key
 from app.data.session import AppSession
 from app.query.driver import Prepared
@@ -42,20 +41,11 @@ def recompiled() -> Generator[None]:
 @contextmanager
 def without_row_locks() -> Generator[None]:
     """PostgreSQL: no FOR UPDATE. SQLite: plain BEGIN, and nobody waits in line."""
-    begin = engines._begin_with
-
-    def begin_late(engine: AsyncEngine, sql: str) -> None:
-        begin(engine, "BEGIN")
-
-    @contextlib.asynccontextmanager
-    async def at_once(database: Database) -> AsyncGenerator[None]:
-        yield
-
     with (
         recompiled(),
         replaced(Select, "with_for_update", lambda select, **options: select),
-        replaced(engines, "_begin_with", begin_late),
-        replaced(Database, "_in_turn", at_once),
+        replaced(engines, "OPENING", {True: "BEGIN", False: "BEGIN"}),
+        replaced(engines, "SQLITE_WRITERS", 16),
     ):
         yield
 
@@ -93,6 +83,7 @@ def without_transactions() -> Generator[None]:
         without_row_locks(),
         without_compared_balance(),
         replaced(engines, "_begin_with", lambda engine, sql: None),
+        replaced(engines, "OPENING", {True: "", False: ""}),  # each reading and each writing by itself
         replaced(engines, "_on_sqlite_connect", begin_by_itself),
         replaced(AppSession, "begin_nested", no_savepoint),
     ):

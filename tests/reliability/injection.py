@@ -121,7 +121,7 @@ class Injection:
 
     async def _check_left(self, when: str) -> None:
         database = self.world.database
-        await database.lanes.settled()
+        await database.pools.settled()
         self.figures.expect(database.in_use == 0, f"{when}: {database.in_use} connections are out")
         try:
             await self.observer.lock_everything()

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.data import running
+from app.data import running, transactions
 from app.data.database import Database
 from app.data.failpoints import Point
 from app.data.steps import Statement, Steps
@@ -250,7 +250,7 @@ def without_lock_order() -> Generator[None]:
     async def run_one_by_one(driver: Any, steps: Steps[Any], seconds: float, observe: Any) -> Any:
         return await run(driver, one_by_one(steps, threading.current_thread().name.endswith("1")), seconds, observe)
 
-    with replaced(running, "run_on_asyncpg", run_one_by_one):
+    with replaced(transactions, "run_on_asyncpg", run_one_by_one):
         yield
 
 

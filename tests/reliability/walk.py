@@ -182,7 +182,7 @@ class Walk:
     async def _check_left(self, case: Case) -> None:
         """No connection is out, and whoever comes second finds no transaction and no lock, or not for long."""
         database = self.world.database
-        await database.lanes.settled()
+        await database.pools.settled()
         self.figures.expect(database.in_use == 0, f"{case}: {database.in_use} connections are out")
         began = time.monotonic()
         try:

@@ -1,0 +1,98 @@
+"""The transaction of one unit of work, on the driver's own connection: begun by its first statement, ended by the
+Database.
+
+SQLAlchemy's session joins it where entities are used, and then ends it too; units that run Steps alone never pay for
+that. Which of the two began is not remembered: the drivers know whether a transaction is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.data import faults
+from app.data.running import Job, Observe, finish, on_thread, run_on_asyncpg, run_on_sqlite
+from app.data.steps import Steps
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """Of a connection that SQLAlchemy has checked out, with its `driver`. `opening` is what begins it on SQLite."""
+
+    __slots__ = ("_adapter", "connection", "driver", "observe", "opening", "sqlite")
+
+    def __init__(self, connection: AsyncConnection, driver: Any, opening: str, observe: Observe) -> None:
+        self.connection = connection
+        self.driver = driver
+        self.opening = opening
+        self.observe = observe
+        self.sqlite = connection.dialect.name == "sqlite"
+        self._adapter: Any = None if self.sqlite else _adapter_of(connection)
+
+    async def run(self, steps: Steps[T], seconds: float) -> T:
+        """Run the steps inside. Raises the driver's errors, Unavailable 57014."""
+        if self.sqlite:
+            return await self._run_on_sqlite(steps, seconds)
+        try:
+            await self._begin()
+            return await run_on_asyncpg(self.driver, steps, seconds, self.observe)
+        except OSError as exc:
+            raise faults.lost() from exc
+        finally:
+            if self.driver.is_closed() and not self.connection.invalidated:
+                await self.connection.invalidate()  # else the session would keep it
+
+    async def _run_on_sqlite(self, steps: Steps[T], seconds: float) -> T:
+        """Not even a cancelled caller leaves before the job is over: the rollback that follows uses the same thread."""
+        job = Job(steps, opening=self.opening, observe=self.observe)
+        try:
+            return await run_on_sqlite(self.driver, job, seconds)
+        except asyncio.CancelledError:
+            await finish(job.stop())
+            raise
+
+    async def _begin(self) -> None:
+        if self._adapter._transaction is None:
+            transaction = self.driver.transaction(readonly=self._adapter.readonly)
+            try:
+                await transaction.start()
+            except BaseException:
+                self.driver.terminate()  # whether it has begun is not known
+                raise
+            self._adapter._transaction = transaction  # SQLAlchemy's, which would begin another one
+
+    async def commit(self) -> None:
+        """Where a transaction is open still."""
+        await self._end("commit")
+
+    async def rollback(self) -> None:
+        """What SQLAlchemy knows of the connection is rolled back by itself."""
+        if not self.connection.invalidated and (self.sqlite or not self.driver.is_closed()):
+            await self._end("rollback")
+
+    async def _end(self, how: str) -> None:
+        if self.sqlite:
+            if self.driver.in_transaction:
+                await on_thread(self.driver, _committed if how == "commit" else _rolled_back)
+            return
+        transaction, self._adapter._transaction = self._adapter._transaction, None
+        if transaction is not None:
+            await getattr(transaction, how)()
+
+
+def _adapter_of(connection: AsyncConnection) -> Any:
+    """SQLAlchemy's own view of an asyncpg connection. Its `_transaction` is the one private thing that is used."""
+    assert connection.sync_connection is not None
+    return connection.sync_connection.connection.dbapi_connection
+
+
+def _committed(connection: sqlite3.Connection) -> None:
+    connection.commit()
+
+
+def _rolled_back(connection: sqlite3.Connection) -> None:
+    connection.rollback()
