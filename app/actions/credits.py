@@ -1,7 +1,7 @@
 """Credits move: from one account to another (`transfer`), or from nowhere (`grant`). Amounts are whole minor units.
 
-The accounts are locked in ascending id, balances are written only over those that were read, and the row of transfers
-is what remains. Refuses with BRD601 to BRD605, and leaves nothing behind then: the caller's unit of work goes on.
+The accounts are locked in ascending id, a debit is made only of what is there, and the row of transfers is what
+remains. Refuses with BRD601 to BRD605, and leaves nothing behind then: the caller's unit of work goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from app.actions import moving
 from app.actions.balances import account_of
 from app.data import checks, failpoints, faults
 from app.data.catalog import Resource
@@ -19,11 +20,13 @@ from app.data.failpoints import Point
 from app.data.rules import Role, Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
-from app.data.steps import Steps
+from app.data.steps import Steps, whole
 from app.errors import BadValue, Conflict, Forbidden, Unavailable
 from app.models import Transfer, User
 from app.query.statements import WriteStatements, statements_of
 
+REST = ("note", "created_at", "created_by")  # of a transfer, behind who and what
+ACCOUNT = ("id", "balance", "is_active", "deleted_at")
 MOST = 2**53 - 1  # of an amount and of a balance: what every reader of JSON keeps exactly
 WHOLE = f"Send a whole number from 1 to {MOST}, in minor units."
 
@@ -72,13 +75,11 @@ async def _move(session: AppSession, row: Values) -> int:
     if session.sync_session.read_only:
         raise faults.read_only()
     _refuse_values(transfers, row)
-    statements = statements_of(session)
-    async with session.begin_nested():
-        accounts = await session.run(_locked(statements, users.table, row))
-        if failpoints.ON:
-            await failpoints.reach(Point.LOCKED)
-        changes = _changes(accounts, row)
-        made = await session.run(_written(statements, users.table, transfers.table, changes, row))
+    move = _step_by_step if session.dialect.name == "sqlite" else _at_once
+    steps = move(statements_of(session), users.table, transfers.table, row)
+    made, changes = await session.run(whole(steps) if move is _step_by_step else steps)
+    if failpoints.ON:
+        await failpoints.reach(Point.LOCKED)
     session.absorb(users, [{"id": change.user_id, "balance": change.new} for change in changes])
     return made
 
@@ -122,24 +123,41 @@ def _refuse_inactive(accounts: Mapping[int, Row], user_id: int) -> None:
 # ---- steps ----------------------------------------------------------------------------------------------------------
 
 
-def _locked(statements: WriteStatements, users: Table, row: Row) -> Steps[dict[int, Row]]:
-    """The accounts by id, deleted ones too, held until the unit of work ends."""
+def _at_once(
+    statements: WriteStatements, users: Table, transfers: Table, row: Values
+) -> Steps[tuple[int, list[Change]]]:
+    """On PostgreSQL, in one statement. Where it moved nothing, the accounts that it has locked tell why."""
+    granted = row["from_user_id"] is None
+    prepared = statements.made_once(("moving", granted), lambda: moving.moving(users, transfers, granted=granted))
+    room = MOST - row["amount"]
+    values = (row["from_user_id"], row["to_user_id"], row["amount"], room, *(row[name] for name in REST))
+    for _ in range(2):  # when it began there may have been too little, in a row that then grew while it was waited for
+        found = yield prepared.statement(values)
+        changes = _changes({id: dict(zip(ACCOUNT, (id, *rest), strict=True)) for _, id, *rest in found}, row)
+        if found[0][0] is not None:
+            return found[0][0], changes
+    raise _moved()
+
+
+def _step_by_step(
+    statements: WriteStatements, users: Table, transfers: Table, row: Values
+) -> Steps[tuple[int, list[Change]]]:
+    """On SQLite, where writers take turns: the accounts, deleted ones too; balances that are still what they were; then
+    the transfer.
+    """
     ids = sorted({row["from_user_id"], row["to_user_id"]} - {None})
     found = yield statements.locked_all(users, "id", keeps_key=True).statement((), None, ids)
     read = statements.reader(users)
-    rows = [read(each) for each in found]
-    return {each["id"]: each for each in rows}
-
-
-def _written(
-    statements: WriteStatements, users: Table, transfers: Table, changes: list[Change], row: Values
-) -> Steps[int]:
-    """Balances that are still what they were, then the transfer; its id."""
+    changes = _changes({account["id"]: account for account in map(read, found)}, row)
     update = statements.update(users, ("balance",), ("id", "balance"))
     arguments: list[tuple[Any, ...]] = [(change.new, change.user_id, change.old) for change in changes]
     done = yield from statements.each(update, arguments)
     if len(done) != len(changes):
-        raise Unavailable("a balance was changed at the same time", code="40001", retry_after=1)
+        raise _moved()
     insert = statements.insert(transfers, tuple(row))
     ((made,),) = yield from statements.each(insert, [tuple(row.values())])
-    return int(made)
+    return int(made), changes
+
+
+def _moved() -> Unavailable:
+    return Unavailable("a balance was changed at the same time", code="40001", retry_after=1)

@@ -7,15 +7,16 @@ values by column name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer
+from sqlalchemy import BigInteger, Column, Index, Integer, Table
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.data import checks
@@ -27,7 +28,7 @@ from app.errors import Forbidden
 # Kept beside every revision already (`at`, `actor_id`, `version`), so not repeated among the changes of an update.
 BOOKKEEPING = frozenset({"updated_at", "updated_by", "version"})
 
-
+PLAIN = frozenset({str, int, bool, float, type(None)})  # types of values that are JSON already
 PURGES = frozenset({Role.ADMIN})  # the views that may delete rows for good
 
 
@@ -71,28 +72,57 @@ class Unit:
 def inserted(resource: Resource, values: Values, unit: Unit) -> Values:
     """The complete row to insert, without a key that the database makes. Raises BadValue, Forbidden."""
     refuse_guarded(resource, {}, values)
+    blank = _blank(resource.model)
     row: Values = {}
-    for name in resource.columns:
+    for name, make in blank.columns:
         if name in values:
             row[name] = values[name]
-        elif resource.table.c[name].default is not None:
-            row[name] = default_of(resource, name)
-        elif not _made_by_database(resource, name):
-            row[name] = None
-    stamps: Values = {}
-    if resource.has(Timestamps):
-        stamps |= {"created_at": unit.now, "updated_at": unit.now}
-    if "created_at" in resource.columns:
-        stamps["created_at"] = unit.now
-    for actor in ("created_by", "updated_by"):
-        if actor in resource.columns:
-            stamps[actor] = unit.who.user_id
-    row |= {name: stamp for name, stamp in stamps.items() if row.get(name) is None}
-    if resource.has(Versioned):
+        elif make is not None:
+            row[name] = make(None)
+    for name in blank.times:
+        if row[name] is None:
+            row[name] = unit.now
+    for name in blank.actors:
+        if row[name] is None:
+            row[name] = unit.who.user_id
+    if blank.versioned:
         row["version"] = 1
     checks.row(resource, row)
     _admit(resource, unit, row)
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Blank:
+    """A new row of a model before anything is given: its columns, each with what makes its default, or None where the
+    database makes the value; then those that are stamped unless they are given.
+    """
+
+    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    times: tuple[str, ...]
+    actors: tuple[str, ...]
+    versioned: bool
+
+
+@lru_cache(maxsize=256)
+def _blank(model: type[Base]) -> _Blank:
+    table = model.__table__
+    assert isinstance(table, Table)
+    columns = tuple((c.name, None if c is table.autoincrement_column else _maker(c)) for c in table.columns)
+    times = {"created_at"} | ({"updated_at"} if issubclass(model, Timestamps) else set())
+    return _Blank(
+        columns,
+        tuple(c.name for c in table.columns if c.name in times),
+        tuple(c.name for c in table.columns if c.name in ("created_by", "updated_by")),
+        issubclass(model, Versioned),
+    )
+
+
+def _maker(column: Column[Any]) -> Callable[[Any], Any]:
+    default: Any = column.default
+    if default is None:
+        return lambda _: None
+    return default.arg if default.is_callable else lambda _: default.arg
 
 
 def updated(resource: Resource, old: Row, values: Values, unit: Unit, *, linked: bool = False) -> Values:
@@ -155,7 +185,7 @@ def _changes(resource: Resource, operation: Operation, old: Row | None, new: Row
     kept = [name for name in resource.columns if name not in resource.rule.guarded]
     if old is None:
         assert new is not None
-        return {name: [None, json_form(new[name])] for name in kept}
+        return {name: [None, value if type(value := new[name]) in PLAIN else json_form(value)] for name in kept}
     if new is None:
         return {name: [json_form(old[name]), None] for name in kept}
     return {
@@ -171,10 +201,12 @@ def row_id(resource: Resource, row: Row) -> str:
 
 def json_form(value: Any) -> Any:
     """A column's Python value as the JSON that clients see. Source: dialect 1.4."""
+    if type(value) in PLAIN:
+        return value
     match value:
         case datetime():
-            iso = value.astimezone(UTC).replace(tzinfo=None).isoformat()
-            return (iso.rstrip("0") if value.microsecond else iso) + "+00:00"
+            iso = (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat()
+            return iso[:-6].rstrip("0") + "+00:00" if value.microsecond else iso
         case Enum():
             return value.value
         case UUID() | Decimal():
@@ -208,11 +240,6 @@ def refuse_guarded(resource: Resource, old: Row, values: Values) -> None:
         before = old[name] if name in old else default_of(resource, name)
         if values[name] is not None and values[name] != before:
             raise Forbidden(f'column "{name}" of relation "{resource.name}" changes only through an action')
-
-
-def _made_by_database(resource: Resource, name: str) -> bool:
-    column = resource.table.c[name]
-    return column is resource.table.autoincrement_column
 
 
 def _admit(resource: Resource, unit: Unit, row: Row) -> None:

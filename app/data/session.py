@@ -11,10 +11,11 @@ that the caller may ask for; `unruled=True` is for the uniqueness look-ups of ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, BigInteger, Dialect, event, func, inspect, literal, select
+from sqlalchemy import ARRAY, BigInteger, Dialect, bindparam, event, func, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_session
 from sqlalchemy.orm import (
     LoaderCriteriaOption,
@@ -33,7 +34,7 @@ from app.data.catalog import Catalog, Resource
 from app.data.criteria import E, Sight
 from app.data.rules import Links, Role
 from app.data.scopes import require_write
-from app.data.steps import Steps
+from app.data.steps import Statement, Steps
 from app.data.transactions import Transaction
 from app.errors import Internal
 
@@ -52,6 +53,7 @@ class RuledSession(Session):
         self.sight = Sight(self.catalog, self.unit)
         self.read_only = not autoflush
         self.changes: list[changes.Change] = []
+        self.resolving = False  # in the middle of a flush
 
     def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """A soft-deleted entity that this session still holds is absent here too."""
@@ -103,11 +105,9 @@ class AppSession(AsyncSession):
         """Wait until no other unit of work holds one of these names; this one holds them to its end. On SQLite writers
         take turns anyway.
         """
-        if self.sync_session.get_bind().dialect.name != "postgresql" or not names:
-            return
-        keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], signed=True) for name in names})
-        turn = func.unnest(literal(keys, ARRAY(BigInteger()))).column_valued("turn")
-        await self.execute(select(func.pg_advisory_xact_lock(turn)))
+        if self.dialect.name == "postgresql" and names:
+            keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], signed=True) for name in names})
+            await self.run(_wait(turns_on(self.dialect), keys))
 
     def absorb(self, resource: Resource, rows: Iterable[Mapping[str, Any]]) -> None:
         """Brings the entities of this session up to date with rows that were written without them."""
@@ -159,8 +159,19 @@ class AppSession(AsyncSession):
     async def settle(self) -> None:
         """Flushes, where anything was changed."""
         session = self.sync_session
-        if session.new or session.dirty or session.deleted:
+        if not session.resolving and (session.new or session.dirty or session.deleted):
             await self.flush()
+
+
+def _wait(sql: str, keys: list[int]) -> Steps[None]:
+    yield Statement(sql, (keys,))
+
+
+@lru_cache(maxsize=1)
+def turns_on(dialect: Dialect) -> str:
+    """Locks until the end of the transaction, one after the other in the order of an array."""
+    turn = func.unnest(bindparam("keys", type_=ARRAY(BigInteger()))).column_valued("turn")
+    return str(select(func.pg_advisory_xact_lock(turn)).compile(dialect=dialect))
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -243,7 +254,11 @@ def _check(session: Session, context: UOWTransaction, instances: Any) -> None:
         require_write(session.unit.who, change.resource.name)
     owner = async_session(session)
     assert isinstance(owner, AppSession)
-    changes.apply(found, session.unit, owner)
+    session.resolving = True
+    try:
+        changes.apply(found, session.unit, owner)
+    finally:
+        session.resolving = False
     session.changes = found
 
 

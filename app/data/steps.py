@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from app.errors import BroadsheetError
+
 T = TypeVar("T")
 
 
@@ -17,8 +19,8 @@ class Statement(NamedTuple):
     """Driver SQL with its arguments. With `many`, `args` is a list of argument tuples, and the rows of all runs come
     back in order. A write names its table and the columns of its arguments, for errors that do not.
 
-    With `rows`, `sql` is the INSERT of one of many rows. They are gone through once, while the database writes them, and
-    nothing comes back: COPY into `columns` of `table` on PostgreSQL, executemany on SQLite.
+    With `rows`, `sql` is the INSERT of one of them. They are gone through once, while the database writes, and nothing
+    comes back: COPY into `columns` of `table` on PostgreSQL, executemany on SQLite.
     """
 
     sql: str
@@ -30,3 +32,15 @@ class Statement(NamedTuple):
 
 
 Steps = Generator[Statement, Sequence[Any], T]
+
+
+def whole(steps: Steps[T]) -> Steps[T]:
+    """The same steps, of which nothing is left where they refuse. An error of the database is none of theirs."""
+    yield Statement("SAVEPOINT steps", ())
+    try:
+        result = yield from steps
+    except BroadsheetError:
+        yield Statement("ROLLBACK TO steps", ())
+        raise
+    yield Statement("RELEASE steps", ())
+    return result

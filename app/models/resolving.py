@@ -9,9 +9,11 @@ from sqlalchemy import ColumnElement, and_, or_, select
 
 from app.data.rules import Pairs, Principal, Values
 from app.data.session import AppSession
+from app.data.steps import Steps
 from app.models.names import clean_tag, free_name, slug_from
 from app.models.posts import Post
 from app.models.tags import Tag
+from app.query.statements import statements_of
 from app.query.writer import find_or_insert
 
 
@@ -45,12 +47,21 @@ async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
     await session.take_turns(*(f"slug {base}" for base in bases))
     crowded = [base for base in bases if wanted[base] > 1]  # whose numbers are needed whatever is taken
     first, rest = crowded[:TESTS_AT_ONCE], set(crowded[TESTS_AT_ONCE:])
-    taken = await _present_slugs(session, or_(Post.slug.in_(bases), *map(_numbered, first))) if bases else set()
+    if first:
+        taken = await _present_slugs(session, or_(Post.slug.in_(bases), *map(_numbered, first)))
+    else:
+        taken = await session.run(_taken(session, bases)) if bases else set()
     for some in _batched(sorted((taken & wanted.keys() | rest) - set(first)), TESTS_AT_ONCE):
         taken |= await _present_slugs(session, or_(*map(_numbered, some)))
     for row in rows:
         row["slug"] = free_name(slug_from(row.get("title") or ""), taken, most=200)
         taken.add(row["slug"])
+
+
+def _taken(session: AppSession, names: list[str]) -> Steps[set[str]]:
+    posts = session.catalog.of(Post)
+    rows = yield statements_of(session).any_of(posts.table, "slug", present=True).statement((), None, names)
+    return {slug for (slug,) in rows}
 
 
 def _numbered(base: str) -> ColumnElement[bool]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.base import Executable
 from sqlalchemy.types import TypeEngine
 
 from app.data.catalog import Catalog, Relation, Resource
@@ -172,16 +173,20 @@ class WriteStatements:
         statement = statement.on_conflict_do_nothing(index_elements=elements, index_where=unless.where)
         return statement.returning(*table.primary_key, *(elements or ()))
 
-    def bulk(self, table: Table, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Statement:
-        """Many rows in the order of `columns`, with nothing coming back. They are asked for while they are written."""
+    def filling(self, table: Table, columns: tuple[str, ...]) -> Prepared:
+        """The same for many rows at once: nothing is returned."""
 
         def make() -> Prepared:
             values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
-            return self._prepare(insert(table).inline().values(values))
+            made = self._prepare(insert(table).inline().values(values))
+            return made._replace(table=table.name, columns=_in_order(table, columns))
 
-        sql, arguments, *_ = self._once(("bulk", table.name, columns), make)
-        made = (arguments(row, None, None) for row in rows)
-        return Statement(sql, (), table=table.name, columns=_in_order(table, columns), rows=made)
+        return self._once(("filling", table.name, columns), make)
+
+    @staticmethod
+    def fill(prepared: Prepared, rows: Iterable[tuple[Any, ...]]) -> Statement:
+        """All these rows, which are driver arguments already."""
+        return Statement(prepared.sql, (), table=prepared.table, columns=prepared.columns, rows=rows)
 
     def numbers(self, table: Table) -> Prepared:
         """As many new keys as the slot says. Of PostgreSQL alone."""
@@ -241,14 +246,18 @@ class WriteStatements:
 
         return self._once(("shown", target.name, view, remote, shown), make)
 
-    def any_of(self, table: Table, column: str) -> Prepared:
-        """The `keys` that some row of the table has in this column, each once."""
+    def any_of(self, table: Table, column: str, *, present: bool = False) -> Prepared:
+        """The `keys` that some row of the table has in this column, each once; whatever the caller sees. With `present`
+        no row counts that is soft-deleted.
+        """
 
         def make() -> Prepared:
             c = table.c[column]
-            return self._prepare(select(c).where(one_of(c, "keys", c.type, sqlite=self.sqlite)).distinct().order_by(c))
+            where = [one_of(c, "keys", c.type, sqlite=self.sqlite)]
+            where += [table.c.deleted_at.is_(None)] if present else []
+            return self._prepare(select(c).where(*where).distinct().order_by(c))
 
-        return self._once(("any", table.name, column), make)
+        return self._once(("any", table.name, column, present), make)
 
     def pairs(self, table: Table, near: str, far: str) -> Prepared:
         """(near, far) of a junction's rows for the near `keys`."""
@@ -266,6 +275,10 @@ class WriteStatements:
             return []
         arguments = [prepared.arguments(row, binds, None) for row in rows]
         return (yield Statement(prepared.sql, arguments, many=True, table=prepared.table, columns=prepared.columns))
+
+    def made_once(self, name: Hashable, make: Callable[[], Executable]) -> Prepared:
+        """A statement of somebody else's, compiled when it is first asked for under this name."""
+        return self._once(("made", name), lambda: self._prepare(make()))
 
     def _processor(self, type_: TypeEngine[Any]) -> Callable[[Any], Any] | None:
         if isinstance(type_, Numeric) and not self.sqlite:

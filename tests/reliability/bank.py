@@ -24,7 +24,7 @@ from app.settings import Settings
 from tests.http.serving import serving
 from tests.reliability.books import Accounts, Books, check_books, check_orders, open_accounts, read_books
 from tests.reliability.clients import Desk, HttpDesk, PythonDesk, crowd
-from tests.reliability.guards import without_row_locks, without_transactions
+from tests.reliability.guards import without_transactions
 from tests.reliability.history import History, Verdict, check_order_of_time, check_sums, some
 from tests.reliability.trial import Conditions, Figures, Trial
 
@@ -138,8 +138,5 @@ BANK = Trial(
     "T1",
     "bank",
     work,
-    {
-        "row locks": without_row_locks,
-        "row locks and compared balances": without_transactions,
-    },
+    {"row locks and compared balances": without_transactions},
 )

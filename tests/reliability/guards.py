@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Select, Table, event
+from sqlalchemy import Select, Table, event, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from app.actions import credits, moving
 from app.data import engines, idempotency, retrying
 from app.data.idempotency import Kept, Key
 from app.data.session import AppSession
@@ -58,7 +59,10 @@ def without_compared_balance() -> Generator[None]:
     def blind(self: WriteStatements, table: Table, columns: tuple[str, ...], match: tuple[str, ...]) -> Prepared:
         return update(self, table, columns, ("id",) if columns == ("balance",) else match)
 
-    with recompiled(), replaced(WriteStatements, "update", blind):
+    def as_read(users: Table, accounts: Any, key: Any, by: Any) -> Any:
+        return select(accounts.c.balance).where(accounts.c.id == key).scalar_subquery() + by
+
+    with recompiled(), replaced(WriteStatements, "update", blind), replaced(moving, "balance_after", as_read):
         yield
 
 
@@ -83,7 +87,8 @@ def without_transactions() -> Generator[None]:
         without_row_locks(),
         without_compared_balance(),
         replaced(engines, "_begin_with", lambda engine, sql: None),
-        replaced(engines, "OPENING", {True: "", False: ""}),  # each reading and each writing by itself
+        replaced(engines, "OPENING", {True: "SELECT 1", False: "BEGIN"}),
+        replaced(credits, "whole", lambda steps: steps),
         replaced(engines, "_on_sqlite_connect", begin_by_itself),
         replaced(AppSession, "begin_nested", no_savepoint),
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.bank import BANK, work
-from tests.reliability.guards import without_compared_balance
+from tests.reliability.guards import without_compared_balance, without_row_locks
 from tests.reliability.trial import Conditions
 
 
@@ -25,11 +25,14 @@ async def test_no_credit_is_made_or_lost(conditions: Conditions) -> None:
     assert all(figures.counts[name] != 0 for name in ("acknowledged", "refused", "reads"))
 
 
-async def test_without_row_locks_requests_fail_and_the_money_is_safe(conditions: Conditions) -> None:
-    """The compared balance, or SQLite's snapshot, finds out who came late; so often that repeating does not help."""
-    figures = await BANK.run(replace(conditions, without="row locks"))
-    assert figures.violations
+async def test_without_row_locks_the_money_is_safe(conditions: Conditions) -> None:
+    """SQLite's snapshot finds out who came late, so often that repeating does not help; on PostgreSQL the debit's own
+    condition does, but those who meet lock in any order.
+    """
+    with without_row_locks():
+        figures = await work(replace(conditions, without="row locks"))
     assert all("requests failed with" in violation for violation in figures.violations)
+    assert figures.violations or "retries 40P01" in figures.counts
 
 
 async def test_without_compared_balances_row_locks_keep_the_money(conditions: Conditions) -> None:
