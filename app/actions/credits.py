@@ -23,6 +23,7 @@ from app.data.session import AppSession
 from app.data.steps import Steps, whole
 from app.errors import BadValue, Conflict, Forbidden, Unavailable
 from app.models import Transfer, User
+from app.query.driver import prepare
 from app.query.statements import WriteStatements, statements_of
 
 REST = ("note", "created_at", "created_by")  # of a transfer, behind who and what
@@ -128,7 +129,9 @@ def _at_once(
 ) -> Steps[tuple[int, list[Change]]]:
     """On PostgreSQL, in one statement. Where it moved nothing, the accounts that it has locked tell why."""
     granted = row["from_user_id"] is None
-    prepared = statements.made_once(("moving", granted), lambda: moving.moving(users, transfers, granted=granted))
+    prepared = statements.once(
+        ("moving", granted), lambda: prepare(moving.moving(users, transfers, granted=granted), statements.dialect, {})
+    )
     room = MOST - row["amount"]
     values = (row["from_user_id"], row["to_user_id"], row["amount"], room, *(row[name] for name in REST))
     for _ in range(2):  # when it began there may have been too little, in a row that then grew while it was waited for

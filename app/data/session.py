@@ -97,6 +97,11 @@ class AppSession(AsyncSession):
         """Of the database, whose connection is there."""
         return self.sync_session.get_bind().dialect
 
+    @property
+    def is_flushing(self) -> bool:
+        """Whether entities are being written: what is asked of the database now is asked for them."""
+        return self.sync_session.resolving
+
     def masking(self, expression: E) -> E:
         """The expression with each masked column behind its mask, for conditions that may name one."""
         return self.sync_session.sight.masking(expression)

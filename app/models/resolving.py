@@ -40,10 +40,14 @@ TESTS_AT_ONCE = 200  # SQLite takes expressions of at most 1000 levels
 
 async def _resolve_slugs(session: AppSession, rows: list[Values]) -> None:
     """`title`, `title-2`, `title-3`: the first that no present row has. Rows that the caller may not see count too.
-    Those who ask for the same slug take turns, so that each sees what the other took.
+    Those who ask for the same slug take turns, so that each sees what the other took. Who wants one that is free need
+    not: the writer finds out who came late, and has the unit of work repeated.
     """
     wanted = Counter(slug_from(row.get("title") or "") for row in rows)
     bases = sorted(wanted)
+    if len(rows) == 1 and not session.is_flushing and not await session.run(_taken(session, bases)):
+        rows[0]["slug"] = bases[0]
+        return
     await session.take_turns(*(f"slug {base}" for base in bases))
     crowded = [base for base in bases if wanted[base] > 1]  # whose numbers are needed whatever is taken
     first, rest = crowded[:TESTS_AT_ONCE], set(crowded[TESTS_AT_ONCE:])

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Integer, Table
+from sqlalchemy.types import TypeEngine
 
 from app.data.audit import Unit
 from app.data.catalog import Relation, Resource
+from app.data.checks import INT8
 from app.data.rules import Links, Owned, Row, Values
 from app.data.steps import Steps
 from app.query.driver import Binds
@@ -52,8 +54,14 @@ def split(resource: Resource, old: Row | None, values: Values) -> Change:
             continue
         relation = resource.relations[extra.relation]
         type_ = _junction(relation).c[relation.far].type
-        change.links[name] = ((), list(dict.fromkeys(from_json(type_, key) for key in given)))
+        change.links[name] = ((), list(dict.fromkeys(_key(type_, key) for key in given)))
     return change
+
+
+def _key(type_: TypeEngine[Any], given: Any) -> Key:
+    if type(given) is int and isinstance(type_, Integer) and -INT8 <= given < INT8:
+        return given  # as it would be read, in a tenth of the time
+    return from_json(type_, given)
 
 
 def find(statements: WriteStatements, resource: Resource, changes: Sequence[Change], unit: Unit) -> Steps[None]:
@@ -82,7 +90,7 @@ def find(statements: WriteStatements, resource: Resource, changes: Sequence[Chan
 def write(
     statements: WriteStatements, resource: Resource, changes: Sequence[Change], *, bulk: bool = False
 ) -> Steps[None]:
-    """Writes links and one-to-one rows of rows that have their keys. With `bulk` the links go in as by `query/bulk.py`."""
+    """Writes links and one-to-one rows of rows that have their keys; in `bulk` new links go in all at once."""
     for name, (extra, _) in resource.rule.extra.items():
         relation = resource.relations[extra.relation]
         if isinstance(extra, Links):
@@ -134,7 +142,8 @@ def _write_links(
     junction, pair = _junction(relation), (relation.near, relation.far)
     yield from statements.each(statements.delete(junction, pair), removed)
     if bulk and added:
-        yield statements.bulk(junction, pair, added)
+        prepared = statements.insert(junction, pair, returning=False)
+        yield statements.fill(prepared, [prepared.arguments(link, None, None) for link in added])
     else:
         yield from statements.each(statements.insert(junction, pair), added)
 

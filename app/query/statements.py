@@ -25,7 +25,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.base import Executable
 from sqlalchemy.types import TypeEngine
 
 from app.data.catalog import Catalog, Relation, Resource
@@ -152,41 +151,30 @@ class WriteStatements:
 
         return self._once(("parents", table.name, column), make)
 
-    def insert(self, table: Table, columns: tuple[str, ...], unless: Target | None = None) -> Prepared:
-        """One row from slots in the order of `columns`; returns its key. With `unless` it gives way to a row that is
-        there, and returns the target's columns behind the key.
+    def insert(
+        self, table: Table, columns: tuple[str, ...], unless: Target | None = None, *, returning: bool = True
+    ) -> Prepared:
+        """One row from slots in the order of `columns`; returns its key unless that is not wanted. With `unless` it
+        gives way to a row that is there, and returns the target's columns behind the key.
         """
 
         def make() -> Prepared:
             values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
-            if unless is None:
+            if not returning:
+                made = self._prepare(insert(table).inline().values(values))
+            elif unless is None:
                 made = self._prepare(insert(table).values(values).returning(*table.primary_key))
             else:
                 made = self._prepare(self._giving_way(table, values, unless))
             return made._replace(table=table.name, columns=_in_order(table, columns))
 
-        return self._once(("insert", table.name, columns, unless), make)
+        return self._once(("insert", table.name, columns, unless, returning), make)
 
     def _giving_way(self, table: Table, values: dict[str, Any], unless: Target) -> Any:
         statement = (sqlite.insert if self.sqlite else postgresql.insert)(table).values(values)
         elements = [table.c[name] for name in unless.columns] or None
         statement = statement.on_conflict_do_nothing(index_elements=elements, index_where=unless.where)
         return statement.returning(*table.primary_key, *(elements or ()))
-
-    def filling(self, table: Table, columns: tuple[str, ...]) -> Prepared:
-        """The same for many rows at once: nothing is returned."""
-
-        def make() -> Prepared:
-            values = {name: slot(i, table.c[name].type) for i, name in enumerate(columns)}
-            made = self._prepare(insert(table).inline().values(values))
-            return made._replace(table=table.name, columns=_in_order(table, columns))
-
-        return self._once(("filling", table.name, columns), make)
-
-    @staticmethod
-    def fill(prepared: Prepared, rows: Iterable[tuple[Any, ...]]) -> Statement:
-        """All these rows, which are driver arguments already."""
-        return Statement(prepared.sql, (), table=prepared.table, columns=prepared.columns, rows=rows)
 
     def numbers(self, table: Table) -> Prepared:
         """As many new keys as the slot says. Of PostgreSQL alone."""
@@ -276,9 +264,14 @@ class WriteStatements:
         arguments = [prepared.arguments(row, binds, None) for row in rows]
         return (yield Statement(prepared.sql, arguments, many=True, table=prepared.table, columns=prepared.columns))
 
-    def made_once(self, name: Hashable, make: Callable[[], Executable]) -> Prepared:
+    def once(self, name: Hashable, make: Callable[[], Prepared]) -> Prepared:
         """A statement of somebody else's, compiled when it is first asked for under this name."""
-        return self._once(("made", name), lambda: self._prepare(make()))
+        return self._once(("once", name), make)
+
+    @staticmethod
+    def fill(prepared: Prepared, rows: Iterable[tuple[Any, ...]]) -> Statement:
+        """An INSERT that returns nothing, for all these rows of driver arguments at once."""
+        return Statement(prepared.sql, (), table=prepared.table, columns=prepared.columns, rows=rows)
 
     def _processor(self, type_: TypeEngine[Any]) -> Callable[[Any], Any] | None:
         if isinstance(type_, Numeric) and not self.sqlite:

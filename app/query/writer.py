@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]  # the package ships no types
+
 from app.data import audit, failpoints
 from app.data.audit import Operation, Revision
 from app.data.base import Base, Versioned
@@ -21,7 +23,7 @@ from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
 from app.errors import NotFound, Stale, Unavailable
-from app.query import extras, parents
+from app.query import extras, parents, singly
 from app.query.driver import Binds
 from app.query.extras import Change, Key
 from app.query.statements import ANY, Target, WriteStatements, statements_of
@@ -40,8 +42,20 @@ async def insert_unless(
         return []
     statements = statements_of(session)
     changes = await prepare_insert(session, statements, resource, rows)
-    made = {id(change) for change in await session.run(_insert(statements, resource, changes, session.unit, unless))}
+    steps = _insert(statements, resource, changes, session.unit, unless)
+    try:
+        made = {id(change) for change in await session.run(steps)}
+    except asyncpg.UniqueViolationError as exc:
+        if exc.constraint_name in _made_up(resource, rows):
+            raise Unavailable("a row took the same name at the same time", code="40001", retry_after=1) from exc
+        raise
     return [change.new if id(change) in made else None for change in changes]
+
+
+def _made_up(resource: Resource, rows: Sequence[Values]) -> set[str]:
+    """The unique constraints of columns that nobody gave: `resolve` found values for them that were free."""
+    absent = [name for name in resource.rule.fills if not all(row.get(name) for row in rows)]
+    return {f"{resource.name}_{name}_key" for name in absent}
 
 
 async def prepare_insert(
@@ -188,6 +202,9 @@ def _insert(
     if statements.sqlite:  # elsewhere they are held already
         yield from parents.refuse_absent(statements, resource, changes, unit)
     yield from extras.find(statements, resource, changes, unit)
+    if unless is None and singly.suits(statements, resource, changes):
+        yield from singly.write(statements, resource, changes[0], unit)
+        return changes
     made: list[Change] = []
     for columns, group in _by_shape(changes):
         prepared = statements.insert(resource.table, columns, unless)
