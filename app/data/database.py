@@ -146,7 +146,8 @@ class Database:
                 try:
                     yield session
                 finally:
-                    await finish(_end(session))
+                    if session.transaction.is_open or not session.is_untouched:
+                        await finish(_end(session))
 
     @contextlib.asynccontextmanager
     async def writing(self, who: Principal, *, request_id: str | None = None) -> AsyncGenerator[AppSession]:
@@ -161,7 +162,8 @@ class Database:
                     await session.settle()
                     await self._commit(session)
                 finally:
-                    await finish(_end(session))
+                    if session.transaction.is_open or not session.is_untouched:
+                        await finish(_end(session))
 
     async def transact(
         self,
@@ -309,6 +311,9 @@ async def _committed(session: AppSession) -> None:
 
 async def _end(session: AppSession) -> None:
     """Nothing is left but what was committed."""
+    if session.is_untouched:
+        await session.transaction.rollback()
+        return
     try:
         await session.close()
     finally:

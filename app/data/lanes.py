@@ -214,12 +214,12 @@ class Lanes:
 
     def give(self, lane: Lane) -> None:
         """Hand the lane to the first waiter that is still there."""
+        lane.used = time.monotonic()
         while self.waiters:
             waiter = self.waiters.popleft()
             if not waiter.done():
                 waiter.set_result(lane)
                 return
-        lane.used = time.monotonic()
         self.idle.append(lane)
 
     async def _queue(self) -> Lane:

@@ -11,7 +11,7 @@ that the caller may ask for; `unruled=True` is for the uniqueness look-ups of ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -50,10 +50,13 @@ class RuledSession(Session):
         super().__init__(*args, info=info, autoflush=autoflush, **options)
         self.catalog: Catalog = info["catalog"]
         self.unit: Unit = info["unit"]
-        self.sight = Sight(self.catalog, self.unit)
         self.read_only = not autoflush
         self.changes: list[changes.Change] = []
         self.resolving = False  # in the middle of a flush
+
+    @cached_property
+    def sight(self) -> Sight:
+        return Sight(self.catalog, self.unit)
 
     def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """A soft-deleted entity that this session still holds is absent here too."""
@@ -155,6 +158,12 @@ class AppSession(AsyncSession):
         if self._transaction is None:
             raise Internal("this session has no transaction", hint="Get sessions from database.writing(who).")
         return self._transaction
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether only Steps have run: SQLAlchemy has begun nothing and holds no entity."""
+        session = self.sync_session
+        return not (session.in_transaction() or session.identity_map or session.new)
 
     async def rollback(self) -> None:
         """Undoes what Steps did, too."""

@@ -65,13 +65,19 @@ class Transaction:
                 raise
             self._adapter._transaction = transaction  # SQLAlchemy's, which would begin another one
 
+    @property
+    def is_open(self) -> bool:
+        if self.connection.invalidated:
+            return False
+        return bool(self.driver.in_transaction) if self.sqlite else self._adapter._transaction is not None
+
     async def commit(self) -> None:
         """Where a transaction is open still."""
         await self._end("commit")
 
     async def rollback(self) -> None:
         """What SQLAlchemy knows of the connection is rolled back by itself."""
-        if not self.connection.invalidated and (self.sqlite or not self.driver.is_closed()):
+        if self.is_open and (self.sqlite or not self.driver.is_closed()):
             await self._end("rollback")
 
     async def _end(self, how: str) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 from app.data.catalog import Resource
 from app.data.steps import Steps
 from app.http.context import Call
-from app.http.plans import caller, with_keys
+from app.http.plans import LONGEST_KEY, caller, with_keys
 from app.query.plan import ReadPlan
 from app.query.planner import plan_keyed, plan_read, require_embeds
 from app.query.reader import Result, read, read_keyed, read_page
 from app.query.syntax import Embed, Field, Filter, Query, SelectItem
+from app.query.values import ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,23 @@ class Chosen:
 
 def chosen_plan(call: Call, resource: Resource, query: Query) -> Chosen:
     """Raises BadQuery for names, Forbidden for embeds outside of the caller's scopes (the rows themselves are the
-    function's), BRD429 where the caller asks for too many new shapes.
+    function's), BRD429 where the caller asks for too many new shapes. Kept for the next call that asks the same, where
+    the query string says nothing but that.
     """
+    raw: bytes = call.request.scope["query_string"]
+    if call.method != "POST" or len(raw) > LONGEST_KEY:
+        return _planned(call, resource, query)
+    plans = call.service.plans
+    key = ("chosen", call.surface.name, resource.name, raw, call.who.role, ZONE.get())
+    found: Chosen | None = plans.hit(key)
+    if found is None:
+        found = plans.store(key, _planned(call, resource, query))
+    elif call.who.scopes is not None:
+        require_embeds(call.who, call.service.catalog, found.shown.node)
+    return found
+
+
+def _planned(call: Call, resource: Resource, query: Query) -> Chosen:
     catalog, limits, view = call.service.catalog, call.limits, call.who.view
     page = call.surface.page(call.who, limits)
     among = replace(query, conditions=(((), Filter(resource.key[0], "in", ())), *query.conditions))
