@@ -12,21 +12,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import Column, Select, and_, select
 
 from app.accounts import FRESH
 from app.accounts.tokens import Claims, refused
 from app.data.database import Database
 from app.data.rules import SYSTEM, Principal, Role
 from app.data.session import AppSession
+from app.data.steps import single
 from app.errors import Forbidden
 from app.models import Session, User
-from app.query.driver import Lru
+from app.query.driver import Lru, prepare, slot
+from app.query.statements import statements_of
 
 KEPT = 10_000  # callers
 
 USERS: Any = User.__table__
 SESSIONS: Any = Session.__table__
+SHOWN = ("id", "role", "is_active", "banned_until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Standings:
 
 async def standing(session: AppSession, user: UUID, session_uid: UUID) -> Standing | None:
     """None for a user who does not exist (any more)."""
-    return await _standing(session, USERS.c.uid == user, session_uid)
+    return await _standing(session, USERS.c.uid, user, session_uid)
 
 
 async def confirm(session: AppSession) -> None:
@@ -88,7 +91,7 @@ async def confirm(session: AppSession) -> None:
     who = session.unit.who
     if who.session is None or who.user_id is None:
         return
-    found = await _standing(session, USERS.c.id == who.user_id, who.session, holds=who.role is Role.ADMIN)
+    found = await _standing(session, USERS.c.id, who.user_id, who.session, holds=who.role is Role.ADMIN)
     if principal_of(found, who.session, session.unit.now).role is not who.role:
         raise Forbidden("your role was changed", hint=f"Send the request again in {FRESH:.0f} seconds.")
 
@@ -101,14 +104,20 @@ def principal_of(found: Standing | None, session_uid: UUID, now: datetime) -> Pr
 
 
 async def _standing(
-    session: AppSession, known: ColumnElement[bool], session_uid: UUID, *, holds: bool = False
+    session: AppSession, known: Column[Any], value: Any, session_uid: UUID, *, holds: bool = False
 ) -> Standing | None:
-    own = and_(SESSIONS.c.user_id == USERS.c.id, SESSIONS.c.uid == session_uid)
-    columns = (USERS.c.id, USERS.c.role, USERS.c.is_active, USERS.c.banned_until, SESSIONS.c.id.label("session_id"))
-    query = select(*columns).select_from(USERS.outerjoin(SESSIONS, own)).where(known, USERS.c.deleted_at.is_(None))
-    if holds:
-        query = query.with_for_update(read=True, key_share=True, of=USERS)
-    row = (await session.execute(query)).one_or_none()
-    if row is None:
-        return None
-    return Standing(row.id, Role(row.role.value), row.is_active, row.banned_until, row.session_id is not None)
+    statements = statements_of(session)
+    name = ("standing", known.name, holds)
+    prepared = statements.once(name, lambda: prepare(_query(known, holds=holds), statements.dialect, {}))
+    for row in await session.run(single(prepared.statement((value, session_uid)))):
+        user = statements.reader(USERS, SHOWN)(row)
+        return Standing(user["id"], Role(user["role"].value), user["is_active"], user["banned_until"], bool(row[-1]))
+    return None
+
+
+def _query(known: Column[Any], *, holds: bool) -> Select[Any]:
+    own = and_(SESSIONS.c.user_id == USERS.c.id, SESSIONS.c.uid == slot(1, SESSIONS.c.uid.type))
+    columns = (*(USERS.c[name] for name in SHOWN), SESSIONS.c.id.is_not(None))
+    query = select(*columns).select_from(USERS.outerjoin(SESSIONS, own))
+    query = query.where(known == slot(0, known.type), USERS.c.deleted_at.is_(None))
+    return query.with_for_update(read=True, key_share=True, of=USERS) if holds else query

@@ -34,7 +34,7 @@ from app.data.catalog import Catalog, Resource
 from app.data.criteria import E, Sight
 from app.data.rules import Links, Role
 from app.data.scopes import require_write
-from app.data.steps import Statement, Steps
+from app.data.steps import Statement, Steps, single
 from app.data.transactions import Transaction
 from app.errors import Internal
 
@@ -115,7 +115,7 @@ class AppSession(AsyncSession):
         """
         if self.dialect.name == "postgresql" and names:
             keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], signed=True) for name in names})
-            await self.run(_wait(turns_on(self.dialect), keys))
+            await self.run(single(Statement(turns_on(self.dialect), (keys,))))
 
     def absorb(self, resource: Resource, rows: Iterable[Mapping[str, Any]]) -> None:
         """Brings the entities of this session up to date with rows that were written without them."""
@@ -175,10 +175,6 @@ class AppSession(AsyncSession):
         session = self.sync_session
         if not session.resolving and (session.new or session.dirty or session.deleted):
             await self.flush()
-
-
-def _wait(sql: str, keys: list[int]) -> Steps[None]:
-    yield Statement(sql, (keys,))
 
 
 @lru_cache(maxsize=1)

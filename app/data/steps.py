@@ -34,6 +34,11 @@ class Statement(NamedTuple):
 Steps = Generator[Statement, Sequence[Any], T]
 
 
+def single(statement: Statement) -> Steps[Sequence[Any]]:
+    """The rows of one statement."""
+    return (yield statement)
+
+
 def whole(steps: Steps[T]) -> Steps[T]:
     """The same steps, of which nothing is left where they refuse. An error of the database is none of theirs."""
     yield Statement("SAVEPOINT steps", ())

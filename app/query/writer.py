@@ -8,6 +8,7 @@ that the caller may not write Forbidden.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from app.data.failpoints import Point
 from app.data.rules import Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
-from app.data.steps import Statement, Steps
+from app.data.steps import Steps, single
 from app.errors import NotFound, Stale, Unavailable
 from app.query import extras, parents, singly
 from app.query.driver import Binds
@@ -43,19 +44,22 @@ async def insert_unless(
     statements = statements_of(session)
     changes = await prepare_insert(session, statements, resource, rows)
     steps = _insert(statements, resource, changes, session.unit, unless)
-    try:
+    with names_made_up(resource, rows):
         made = {id(change) for change in await session.run(steps)}
-    except asyncpg.UniqueViolationError as exc:
-        if exc.constraint_name in _made_up(resource, rows):
-            raise Unavailable("a row took the same name at the same time", code="40001", retry_after=1) from exc
-        raise
     return [change.new if id(change) in made else None for change in changes]
 
 
-def _made_up(resource: Resource, rows: Sequence[Values]) -> set[str]:
-    """The unique constraints of columns that nobody gave: `resolve` found values for them that were free."""
-    absent = [name for name in resource.rule.fills if not all(row.get(name) for row in rows)]
-    return {f"{resource.name}_{name}_key" for name in absent}
+@contextlib.contextmanager
+def names_made_up(resource: Resource, rows: Sequence[Values]) -> Iterator[None]:
+    """`resolve` found free values for columns that nobody gave. Raises Unavailable where one of them is taken now."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as exc:
+        for name in resource.rule.fills:
+            chosen = any(f"({name})=({row[name]})" in (exc.detail or "") for row in rows if row.get(name))
+            if exc.constraint_name == f"{resource.name}_{name}_key" and not chosen:
+                raise Unavailable("a row took the same name at the same time", code="40001", retry_after=1) from exc
+        raise
 
 
 async def prepare_insert(
@@ -131,7 +135,7 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     resource, unit = session.catalog.of(model), session.unit
     statements = statements_of(session)
     find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(wanted))
-    found: dict[str, Key] = dict(await session.run(_one(find)))
+    found: dict[str, Key] = dict(await session.run(single(find)))
     missing = sorted(wanted - found.keys())
     if not missing:
         return found
@@ -140,7 +144,7 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     rows = [audit.inserted(resource, {column: name}, unit) for name in missing]
     prepared = statements.insert(resource.table, tuple(rows[0]), ANY)
     await session.run(statements.each(prepared, [tuple(row.values()) for row in rows]))
-    found = dict(await session.run(_one(find)))
+    found = dict(await session.run(single(find)))
     if wanted - found.keys():  # removed or renamed since it was in the way
         raise Unavailable("a row was removed at the same time", code="40001", retry_after=1)
     return found
@@ -189,10 +193,6 @@ def _locked(
     rows = yield prepared.statement((), Binds.of(unit.who, unit.now), list(keys))
     reader = statements.reader(resource.table)
     return [(reader(row), bool(row[-1])) for row in rows]
-
-
-def _one(statement: Statement) -> Steps[Sequence[Any]]:
-    return (yield statement)
 
 
 def _insert(
