@@ -15,9 +15,9 @@ from app.http import plans
 from app.http.allowance import Allowance
 from app.http.context import Call, Service, Trace
 from app.http.plans import Kind
+from app.http.recall import Plans
 from app.http.surfaces import REST
 from app.query.compiler import Compiler
-from app.query.driver import Lru
 from app.query.parser import parse
 from app.query.plan import ReadPlan
 from app.query.planner import find, plan_read
@@ -63,7 +63,7 @@ def _repeated(query: bytes) -> Callable[[], object]:
     compiler = Compiler(CATALOG, _dialect(), LIMITS)
     nothing: Any = None  # planning asks no database and nobody's credentials
     allowance = Allowance(LIMITS.new_shapes, LIMITS.shapes)
-    service = Service(settings, CATALOG, nothing, compiler, nothing, Lru(LIMITS.shapes), allowance)
+    service = Service(settings, CATALOG, nothing, compiler, nothing, Plans(LIMITS), allowance)
     scope: dict[str, Any] = {
         "type": "http",
         "method": "GET",

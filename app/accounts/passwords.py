@@ -6,15 +6,15 @@ never inside a unit of work. Who comes when `WAITING` others wait already is tol
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import unicodedata
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -32,8 +32,9 @@ MOST_MEMORY, MOST_PASSES, MOST_LANES = 128 * 1024, 10, 8  # KiB; what a hash tha
 
 # OWASP's second choice of parameters for argon2id: 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_LIMITER: RunVar[CapacityLimiter] = RunVar("password_limiter")  # one for each event loop
-_PLACES: RunVar[int] = RunVar("password_places")  # taken, in each event loop
+# An executor, whose threads take the next password from its queue by themselves: a limiter would let them wait for the
+# loop in between.
+_THREADS = ThreadPoolExecutor(HASHES_AT_ONCE, "password")
 
 # Of nobody's password: checked where there is no account, so that both answers take the same time.
 DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$YnJvYWRzaGVldGR1bW15IQ$4Ck9q6wQ2dVf3r0R9S7uX1mJc8bN5tLzYhP2aE6gWkU"
@@ -151,24 +152,37 @@ def same_text(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
 
 
+@dataclass(slots=True)
+class Line:
+    """Who is in line: `places` were taken by who brings a password, `asked` are hashed or wait for it."""
+
+    places: int = 0
+    asked: int = 0
+
+
+_LINE = Line()
+
+
 @contextmanager
 def place() -> Generator[None]:
     """A place in line for who brings a password, before anything is counted or asked of the database. Raises Busy."""
-    taken = _PLACES.get(0)
-    if taken >= HASHES_AT_ONCE + WAITING:
+    if _LINE.places >= HASHES_AT_ONCE + WAITING:
         raise Busy
-    _PLACES.set(taken + 1)
+    _LINE.places += 1
     try:
         yield
     finally:
-        _PLACES.set(_PLACES.get(1) - 1)
+        _LINE.places -= 1
 
 
 async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
-    limiter = _limiter()
-    if limiter.statistics().tasks_waiting >= WAITING:
+    if _LINE.asked >= HASHES_AT_ONCE + WAITING:
         raise Busy
-    return await to_thread.run_sync(work, *arguments, limiter=limiter)
+    _LINE.asked += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *arguments)
+    finally:
+        _LINE.asked -= 1
 
 
 def _verify(text: str, hashed: str) -> bool:
@@ -176,12 +190,3 @@ def _verify(text: str, hashed: str) -> bool:
         return _HASHER.verify(hashed, text)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
-
-
-def _limiter() -> CapacityLimiter:
-    try:
-        return _LIMITER.get()
-    except LookupError:
-        limiter = CapacityLimiter(HASHES_AT_ONCE)
-        _LIMITER.set(limiter)
-        return limiter

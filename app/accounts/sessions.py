@@ -11,23 +11,27 @@ import base64
 import re
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Dialect, delete, insert, select, update
 
 from app.accounts import events
 from app.accounts.passwords import same_text
 from app.accounts.vault import Vault
 from app.data.session import AppSession
+from app.data.steps import Steps
 from app.models import Session
+from app.query.driver import Prepared, prepare, slot
 from app.settings import AccountSettings
 
 FORM = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9]{1,9})\.([A-Za-z0-9_-]{43})")
 OLDEST = 1000  # tokens back that are still recognised; an older one is simply unknown
 
 SESSIONS: Any = Session.__table__
+COLUMNS = ("uid", "user_id", "created_at", "refreshed_at", "counter", "token_hash", "method")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,21 @@ class Refused:
 
 async def begin(session: AppSession, vault: Vault, user_id: int, method: str) -> Opened:
     """A new session; `method` is how the user came in: password, otp, recovery, anonymous..."""
-    uid, code, now = uuid4(), secrets.token_urlsafe(32), session.unit.now
+    row, opened = drawn(vault, user_id, method, session.unit.now)
+
+    def steps() -> Steps[None]:
+        yield _statements(session.dialect).begin.statement(row)
+
+    await session.run(steps())
+    return opened
+
+
+def drawn(vault: Vault, user_id: int, method: str, now: datetime) -> tuple[tuple[Any, ...], Opened]:
+    """The row of a new session, its values in the order of COLUMNS, and what its user is given."""
+    uid, code = uuid4(), secrets.token_urlsafe(32)
     token = _token(uid, 0, code)
-    values = {"uid": uid, "user_id": user_id, "created_at": now, "refreshed_at": now, "counter": 0, "method": method}
-    await session.execute(insert(SESSIONS).values(**values, token_hash=_hash(vault, token)))
-    return Opened(uid, user_id, method, int(now.timestamp()), token)
+    row = (uid, user_id, now, now, 0, _hash(vault, token), method)
+    return row, Opened(uid, user_id, method, int(now.timestamp()), token)
 
 
 async def refresh(session: AppSession, vault: Vault, settings: AccountSettings, token: object) -> Opened | Refused:
@@ -73,7 +87,7 @@ async def refresh(session: AppSession, vault: Vault, settings: AccountSettings, 
     newest = _token(uid, row.counter, code)
     if not same_text(_hash(vault, newest), row.token_hash):
         return UNKNOWN
-    if row.refreshed_at < session.unit.now - timedelta(settings.refresh_days):
+    if row.refreshed_at < oldest(settings, session.unit.now):
         await end(session, uid)
         return Refused("session_expired", "Session Expired")
     behind = row.counter - counter
@@ -98,8 +112,29 @@ async def end_all(session: AppSession, user_id: int, *, but: UUID | None = None)
 
 async def end_expired(session: AppSession, settings: AccountSettings, user_id: int) -> None:
     """The user's sessions that were not refreshed for as long as they may rest."""
-    last = session.unit.now - timedelta(settings.refresh_days)
-    await session.execute(delete(SESSIONS).where(SESSIONS.c.user_id == user_id, SESSIONS.c.refreshed_at < last))
+    await session.run(expiring(session.dialect, user_id, oldest(settings, session.unit.now)))
+
+
+def expiring(dialect: Dialect, user_id: int, last: datetime) -> Steps[None]:
+    yield _statements(dialect).expire.statement((user_id, last))
+
+
+def oldest(settings: AccountSettings, now: datetime) -> datetime:
+    """Sessions that were refreshed before are over."""
+    return now - timedelta(settings.refresh_days)
+
+
+class _Statements(NamedTuple):
+    begin: Prepared
+    expire: Prepared
+
+
+@lru_cache(maxsize=2)
+def _statements(dialect: Dialect) -> _Statements:
+    c = SESSIONS.c
+    begin = insert(SESSIONS).inline().values({name: slot(i, c[name].type) for i, name in enumerate(COLUMNS)})
+    expire = delete(SESSIONS).where(c.user_id == slot(0, c.user_id.type), c.refreshed_at < slot(1, c.refreshed_at.type))
+    return _Statements(prepare(begin, dialect, {}), prepare(expire, dialect, {}))
 
 
 def _lenience(settings: AccountSettings) -> timedelta:

@@ -12,11 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from jwt.algorithms import ECAlgorithm
 from sqlalchemy import insert, select, update
 
 from app.accounts import FRESH, events
@@ -25,6 +22,9 @@ from app.data.database import Database
 from app.data.rules import SYSTEM
 from app.data.session import AppSession
 from app.models import SigningKey
+
+if TYPE_CHECKING:
+    from app.accounts.primitives import PrivateKey, PublicKey
 
 ALGORITHM = "ES256"
 PUBLISHED = timedelta(minutes=10)  # how long a new key is shown before it signs; clients keep the list as long
@@ -40,8 +40,8 @@ class Pair:
 
     kid: str
     jwk: dict[str, Any]
-    public: ec.EllipticCurvePublicKey
-    private: ec.EllipticCurvePrivateKey | None = field(repr=False)
+    public: PublicKey
+    private: PrivateKey | None = field(repr=False)
     created_at: datetime
 
 
@@ -89,14 +89,11 @@ class KeyRing:
         return tuple(self._opened(row) for row in (await session.execute(query)).all())
 
     def _opened(self, row: Any) -> Pair:
-        private = None
-        if (pem := self._vault.decrypt(row.private_key)) is not None:
-            loaded = load_pem_private_key(pem.encode(), None)
-            assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-            private = loaded
-        public = ECAlgorithm.from_jwk(row.public_key)
-        assert isinstance(public, ec.EllipticCurvePublicKey)
-        return Pair(row.kid, row.public_key, public, private, row.created_at)
+        from app.accounts import primitives  # noqa: PLC0415  # heavy, and not needed before
+
+        pem = self._vault.decrypt(row.private_key)
+        private = None if pem is None else primitives.private_key(pem)
+        return Pair(row.kid, row.public_key, primitives.public_key(row.public_key), private, row.created_at)
 
 
 def _is_usable(pairs: Iterable[Pair]) -> bool:
@@ -105,11 +102,11 @@ def _is_usable(pairs: Iterable[Pair]) -> bool:
 
 async def add_pair(session: AppSession, vault: Vault) -> str:
     """A new pair; its kid."""
-    private = ec.generate_private_key(ec.SECP256R1())
+    from app.accounts import primitives  # noqa: PLC0415  # as above
+
     kid = secrets.token_hex(8)
-    jwk = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+    jwk, pem = primitives.new_pair()
     jwk |= {"kid": kid, "alg": ALGORITHM, "use": "sig", "key_ops": ["verify"]}
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     values = {
         "kid": kid,
         "algorithm": ALGORITHM,

@@ -11,8 +11,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import jwt
-
 from app.accounts.signing import ALGORITHM, Pair
 from app.data.rules import Role
 from app.errors import Unauthorized
@@ -40,12 +38,16 @@ def issuer(settings: Settings) -> str:
 
 
 def signed(pair: Pair, claims: dict[str, Any]) -> str:
+    from app.accounts import primitives  # noqa: PLC0415  # heavy, and not needed before
+
     assert pair.private is not None
-    return jwt.encode(claims, pair.private, algorithm=ALGORITHM, headers={"kid": pair.kid})
+    return primitives.signed(claims, pair.private, ALGORITHM, pair.kid)
 
 
 def header_of(token: str) -> dict[str, Any]:
     """The header, unverified. Raises Unauthorized for what is no JWT or asks for what we do not do."""
+    from app.accounts import primitives  # noqa: PLC0415  # as above
+
     if not token:
         raise refused("Empty JWT is sent in Authorization header")
     if len(token) > LONGEST:
@@ -53,8 +55,8 @@ def header_of(token: str) -> dict[str, Any]:
     if (parts := token.count(".") + 1) != 3:
         raise refused(f"Expected 3 parts in JWT; got {parts}")
     try:
-        header: dict[str, Any] = jwt.get_unverified_header(token)
-    except jwt.InvalidTokenError:
+        header = primitives.unverified_header(token)
+    except primitives.Unreadable:
         raise refused("JWT couldn't be decoded") from None
     if any(name in header for name in FOREIGN_HEADERS) or str(header.get("typ", "JWT")).upper() != "JWT":
         raise refused("Wrong or unsupported encoding algorithm")
@@ -88,12 +90,12 @@ def refused(message: str, code: str = "PGRST301") -> Unauthorized:
 
 def _decoded(token: str, key: Any, algorithm: str, required: tuple[str, ...], issuer: str | None = None) -> Any:
     """Times are looked at by our own clock."""
-    options: Any = {"require": list(required), "verify_exp": False, "verify_iat": False, "verify_nbf": False}
-    options["verify_aud"] = "aud" in required
+    from app.accounts import primitives  # noqa: PLC0415  # as above
+
+    audience = AUDIENCE if "aud" in required else None
     try:
-        audience = AUDIENCE if "aud" in required else None
-        return jwt.decode(token, key, algorithms=[algorithm], options=options, audience=audience, issuer=issuer)
-    except jwt.InvalidTokenError:
+        return primitives.verified(token, key, algorithm, required, audience, issuer)
+    except primitives.Unreadable:
         raise refused("JWT cryptographic operation failed") from None
 
 

@@ -7,18 +7,18 @@ loses no data: new signing keys are made, and everybody signs in again.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
-
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from app.accounts.files import write_once
 from app.errors import BadSetting
 from app.settings import SHORTEST_SECRET, Settings
+
+if TYPE_CHECKING:
+    from app.accounts.primitives import Cipher
 
 FILE = "secret.key"
 
@@ -28,25 +28,32 @@ class Vault:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._cipher = Fernet(base64.urlsafe_b64encode(self._derived("signing keys")))
-        self._codes = self._derived("codes")
 
     def encrypt(self, text: str) -> str:
-        return self._cipher.encrypt(text.encode()).decode()
+        return self._cipher.encrypt(text)
 
     def decrypt(self, text: str) -> str | None:
         """None for what another secret has encrypted."""
-        try:
-            return self._cipher.decrypt(text.encode()).decode()
-        except InvalidToken:
-            return None
+        return self._cipher.decrypt(text)
 
     def code(self, *parts: str) -> bytes:
         """32 bytes that only the holder of the secret can tell from these texts (HMAC-SHA256)."""
         return hmac.digest(self._codes, "\0".join(parts).encode(), "sha256")
 
+    @cached_property
+    def _cipher(self) -> Cipher:
+        from app.accounts.primitives import Cipher  # noqa: PLC0415  # heavy, and not needed before
+
+        return Cipher(self._derived("signing keys"))
+
+    @cached_property
+    def _codes(self) -> bytes:
+        return self._derived("codes")
+
     def _derived(self, purpose: str) -> bytes:
-        return HKDF(SHA256(), 32, salt=None, info=f"broadsheet {purpose}".encode()).derive(self._secret)
+        from app.accounts import primitives  # noqa: PLC0415  # as above
+
+        return primitives.derived(self._secret, f"broadsheet {purpose}")
 
 
 def load_vault(settings: Settings) -> Vault:

@@ -6,10 +6,12 @@ Exit codes: 0 done, 1 refused, 2 wrong arguments or settings, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from app import __version__
 from app.errors import BadSetting, BroadsheetError
@@ -55,12 +57,23 @@ def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="broadsheet", description="A publishing backend on SQLite or PostgreSQL.")
     parser.add_argument("--version", action="version", version=f"broadsheet {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in _modules(words):
-        # here, so that a command imports only what it needs
-        importlib.import_module(module).register(subparsers)
+    _register(words, subparsers)
     parsed = parser.parse_args(words)
     code: int = parsed.run(parsed, Settings.from_env())
     return code
+
+
+def _register(words: Sequence[str], subparsers: Any) -> None:
+    """Imports here, so that a command imports only what it needs. All of that stays: the collector would look through
+    it some forty times, 55 ms.
+    """
+    gc.disable()
+    try:
+        for module in _modules(words):
+            importlib.import_module(module).register(subparsers)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _modules(words: Sequence[str]) -> Iterable[str]:

@@ -19,12 +19,14 @@ from typing import Any
 
 import uvicorn
 from sqlalchemy import URL
+from uvicorn.loops.auto import auto_loop_factory
 
 from app import __version__, logs
 from app.accounts.keys import load_keys
 from app.cli.checkup.examine import examine_database, examine_settings, refuse, warn
 from app.cli.checkup.finding import Finding
 from app.data import engines
+from app.data.database import Database
 from app.errors import BadSetting
 from app.http.app import create_app
 from app.http.armour import LOOPBACK, ConnectionLimits, Guard
@@ -49,12 +51,22 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     findings = examine_settings(settings)
     refuse(findings, settings)
-    with contextlib.closing(listen(settings.host, settings.port)) as sock, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_prepare(settings, findings))
+    with (
+        contextlib.closing(listen(settings.host, settings.port)) as sock,
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
+    ):
+        runner.run(_serve(settings, findings, sock))
+    return 0
+
+
+async def _serve(settings: Settings, findings: list[Finding], sock: socket.socket) -> None:
+    """With the connections that the check-up has opened. Raises BadSetting for what production refuses."""
+    async with open_database(settings) as database:
+        await _prepare(database, settings, findings)
         keys = load_keys(settings.data_dir)
-        app = create_app(settings)
         config = uvicorn.Config(
-            app,
+            create_app(settings, database=database),
             http=Connection,
             log_config=None,
             access_log=False,
@@ -66,8 +78,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         limits = ConnectionLimits(uncounted=(*LOOPBACK, *settings.trusted_proxies))
         said = greeting(settings, keys.publishable)
-        Server(config, lambda: print(said, flush=True), limits, drain=settings.drain).run(sockets=[sock])
-    return 0
+        await Server(config, lambda: print(said, flush=True), limits, drain=settings.drain).serve(sockets=[sock])
 
 
 class Server(uvicorn.Server):
@@ -173,12 +184,9 @@ def place_of(settings: Settings) -> str:
     return bare.render_as_string()
 
 
-async def _prepare(settings: Settings, findings: list[Finding]) -> None:
-    """The rest of the check-up, as far as it is cheap, and the newest schema. Raises BadSetting for what production
-    refuses.
-    """
-    async with open_database(settings) as database:
-        findings = [*findings, *await examine_database(database, settings, GRACE, migrates=True)]
-        refuse(findings, settings)
-        warn(findings)
-        await database.migrate()
+async def _prepare(database: Database, settings: Settings, findings: list[Finding]) -> None:
+    """The rest of the check-up, as far as it is cheap, and the newest schema."""
+    findings = [*findings, *await examine_database(database, settings, GRACE, migrates=True)]
+    refuse(findings, settings)
+    warn(findings)
+    await database.migrate()

@@ -11,10 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypedDict
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.accounts import events
@@ -25,22 +24,21 @@ from app.actions import ACTIONS
 from app.data.catalog import Catalog
 from app.data.database import Database
 from app.data.rates import MemoryStorage, Rates
-from app.errors import BroadsheetError
 from app.http.about import about_routes
 from app.http.allowance import Allowance
 from app.http.batch import batch_routes
 from app.http.context import Authenticate, BeforeWrite, Confirm, RecordReads, Service, State
 from app.http.metrics import Metrics
-from app.http.middleware import FaultBarrier, HostCheck, RequestLog
+from app.http.middleware import Front, Names
 from app.http.openapi.columns import Schema
 from app.http.openapi.routes import openapi_routes
 from app.http.rating import RequestRates
-from app.http.response import render_http, render_refusal
+from app.http.recall import Plans
 from app.http.routes import resource_routes
+from app.http.routing import Routes
 from app.http.rpc import rpc_routes
 from app.http.surfaces import SURFACES, Surface
 from app.query.compiler import Compiler
-from app.query.driver import Lru
 from app.query.functions import Actions
 from app.resources import CATALOG, open_database
 from app.settings import Settings
@@ -80,27 +78,12 @@ def create_app(
     metrics = Metrics()
     hooks = _hooks(settings, accounts, authenticate)
     own = [route for surface in SURFACES for route in surface_routes(surface, actions)]
-    app = Starlette(
-        routes=[*about_routes(metrics), *openapi_routes(catalog, settings, actions, described), *routes, *own],
-        lifespan=_Lifespan(settings, catalog, hooks, metrics, database),
-        middleware=[
-            *_proxies(settings),
-            Middleware(RequestLog, metrics=metrics, timing=settings.server_timing),
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.origins or ["*"],
-                allow_credentials=bool(settings.origins),
-                allow_methods=METHODS,
-                allow_headers=["*"],
-                expose_headers=EXPOSED,
-                max_age=PREFLIGHT,
-            ),
-            Middleware(HostCheck, allowed=settings.allowed_hosts),
-            Middleware(FaultBarrier),
-        ],
-        exception_handlers={BroadsheetError: render_refusal, HTTPException: render_http},
+    app = Starlette()
+    app.router = Routes(
+        [*about_routes(metrics), *openapi_routes(catalog, settings, actions, described), *routes, *own],
+        _Lifespan(settings, catalog, hooks, metrics, database),
     )
-    app.router.redirect_slashes = False  # it would build a URL from the caller's Host header
+    app.middleware_stack = _around(app.router, settings, metrics)
     return app
 
 
@@ -109,11 +92,22 @@ def surface_routes(surface: Surface, actions: Actions) -> list[Route]:
     return [*batch_routes(surface), *rpc_routes(actions, surface), *resource_routes(surface)]
 
 
-def _proxies(settings: Settings) -> list[Middleware]:
-    """Believes the forwarded headers of the proxies that are named, and of nobody else."""
+def _around(app: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
+    """All layers. Forwarded headers are believed of the proxies that are named, and of nobody else."""
+    cors = CORSMiddleware(
+        app,
+        allow_origins=settings.origins or ["*"],
+        allow_credentials=bool(settings.origins),
+        allow_methods=METHODS,
+        allow_headers=["*"],
+        expose_headers=EXPOSED,
+        max_age=PREFLIGHT,
+    )
+    names = Names(settings.allowed_hosts)
+    front = Front(app, metrics, names=names, cors=cors, timing=settings.server_timing)
     if not settings.trusted_proxies:
-        return []
-    return [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))]
+        return front
+    return ProxyHeadersMiddleware(front, trusted_hosts=list(settings.trusted_proxies))  # type: ignore[arg-type, return-value]
 
 
 class _Hooks(TypedDict):
@@ -166,14 +160,14 @@ class _Lifespan:
                 database = await stack.enter_async_context(open_database(self.settings, self.catalog))
             self.metrics.watch(database)
             limits = self.settings.limits
-            yield State(
-                service=Service(
-                    self.settings,
-                    self.catalog,
-                    database,
-                    Compiler(self.catalog, database.dialect, limits),
-                    plans=Lru(limits.shapes),
-                    allowance=Allowance(limits.new_shapes, limits.shapes),
-                    **self.hooks,
-                )
+            service = Service(
+                self.settings,
+                self.catalog,
+                database,
+                Compiler(self.catalog, database.dialect, limits),
+                plans=Plans(limits),
+                allowance=Allowance(limits.new_shapes, limits.shapes),
+                **self.hooks,
             )
+            yield State(service=service)
+            await service.batches.settled()

@@ -12,7 +12,7 @@ from typing import Any
 from app.data.catalog import Resource
 from app.data.steps import Steps
 from app.http.context import Call
-from app.http.plans import LONGEST_KEY, caller, with_keys
+from app.http.plans import LONGEST, caller, with_keys
 from app.query.plan import ReadPlan
 from app.query.planner import plan_keyed, plan_read, require_embeds
 from app.query.reader import Result, read, read_keyed, read_page
@@ -39,9 +39,9 @@ def chosen_plan(call: Call, resource: Resource, query: Query) -> Chosen:
     the query string says nothing but that.
     """
     raw: bytes = call.request.scope["query_string"]
-    if call.method != "POST" or len(raw) > LONGEST_KEY:
+    if call.method != "POST" or len(raw) > LONGEST:
         return _planned(call, resource, query)
-    plans = call.service.plans
+    plans = call.service.plans.exact
     key = ("chosen", call.surface.name, resource.name, raw, call.who.role, ZONE.get())
     found: Chosen | None = plans.hit(key)
     if found is None:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NotRequired, Protocol, TypedDict, TypeVar
+from typing import NotRequired, Protocol, TypedDict, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Scope
 
+from app.data.batching import Batches
 from app.data.catalog import Catalog, Resource
 from app.data.database import Database
 from app.data.rules import Principal, Values
@@ -19,9 +20,9 @@ from app.data.session import AppSession
 from app.data.steps import Steps
 from app.http.allowance import Allowance
 from app.http.rating import RequestRates
+from app.http.recall import Plans
 from app.http.surfaces import Surface
 from app.query.compiler import Compiler
-from app.query.driver import Lru
 from app.query.reader import NOTED, Noted, Noting
 from app.settings import Limits, Settings
 
@@ -43,10 +44,10 @@ class BeforeWrite(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all requests share. `plans` maps a raw query string and all that its meaning depends on to its plans;
-    `allowance` counts the shapes that callers make anew. `record_reads` writes down, by table, what a person with the
-    admin's view has read and only this view shows. `confirm` looks inside the transaction of a write whether its caller
-    may still act, `before_write` prepares new values before that transaction, and `rates` counts requests.
+    """What all requests share. `plans` has what was planned before; `allowance` counts the shapes that callers make
+    anew. `record_reads` writes down, by table, what a person with the admin's view has read and only this view shows.
+    `confirm` looks inside the transaction of a write whether its caller may still act, `before_write` prepares new
+    values before that transaction, `rates` counts requests, and `batches` are reads that requests share.
     """
 
     settings: Settings
@@ -54,12 +55,13 @@ class Service:
     database: Database
     compiler: Compiler
     authenticate: Authenticate
-    plans: Lru[Any]
+    plans: Plans
     allowance: Allowance
     record_reads: RecordReads | None = None
     confirm: Confirm | None = None
     before_write: BeforeWrite | None = None
     rates: RequestRates | None = None
+    batches: Batches = field(default_factory=Batches)
 
 
 class State(TypedDict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -25,7 +26,7 @@ from app.query.reader import Result
 from app.query.values import from_json
 
 LONGEST = 4096
-ITS_OWN = ("limit", "offset", "cursor")  # parameters that may differ between the pages of one query
+ITS_OWN = (b"limit", b"offset", b"cursor")  # parameters that may differ between the pages of one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,21 @@ def _typed(column: ColumnInfo, value: Any) -> Any:
 def series_of(path: str, resource: str, query_string: bytes, limit: int | None) -> Series:
     """A `limit` that is given takes the place of the query's."""
     own = ITS_OWN if limit is not None else ITS_OWN[1:]
-    parts = [part for part in query_string.split(b"&") if part and _name(part) not in own]
+    parts = [part for name, part in named(query_string) if name not in own]
     if limit is not None:
         parts.append(b"limit=%d" % limit)
     return Series(_hash(resource, query_string), f"{path}?{shown(b'&'.join([*parts, b'cursor=']))}")
+
+
+def location_of(resource: str, query_string: bytes) -> str:
+    """The URL of a page, whatever its surface and the order of its parameters."""
+    parts = [part for _, part in sorted(named(query_string), key=itemgetter(0))]
+    return f"/{resource}{'?' if parts else ''}{shown(b'&'.join(parts))}"
+
+
+def named(query_string: bytes) -> list[tuple[bytes, bytes]]:
+    """The parameters, each with its name."""
+    return [(part.partition(b"=")[0], part) for part in query_string.split(b"&") if part]
 
 
 def next_page(series: Series, result: Result, before: int) -> str:
@@ -105,12 +117,8 @@ def next_page(series: Series, result: Result, before: int) -> str:
 
 
 def _hash(resource: str, query_string: bytes) -> str:
-    parts = sorted(part for part in query_string.split(b"&") if part and _name(part) not in ITS_OWN)
+    parts = sorted([part for name, part in named(query_string) if name not in ITS_OWN])
     return hashlib.sha256(b"&".join([resource.encode(), *parts])).hexdigest()[:16]
-
-
-def _name(part: bytes) -> str:
-    return part.partition(b"=")[0].decode("latin-1")
 
 
 def _unreadable() -> BadQuery:

@@ -1,8 +1,7 @@
-"""Query string -> plans, kept for the next request that asks the same.
+"""Query string -> plans, kept for the next request that asks the same or differs in its values alone.
 
-There are four kinds: a page of rows, one item, rows that are written, and the revisions of a row. A request first asks
-what its query string says (`ask`: syntax), and has that planned against the catalog (`plan`: names) once its body is
-read, so that errors come in the dialect's order (1.1).
+A request first asks what its query string says (`ask`: syntax), and has that planned against the catalog (`plan`:
+names) once its body is read, so that errors come in the dialect's order (1.1). What is planned depends on its kind.
 """
 
 from __future__ import annotations
@@ -10,32 +9,29 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from enum import Enum
-from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Integer
 
-from app.data.audit import Revision
 from app.data.base import Versioned
 from app.data.catalog import RESERVED, Resource
 from app.data.rates import address_key
 from app.data.rules import Values
 from app.data.scopes import require_read, require_write
 from app.errors import BadQuery, BadValue, NotFound
-from app.http import cursors
+from app.http import cursors, kinds
 from app.http.context import Call
 from app.http.ranges import Unsatisfiable, Window, narrowed, window_of
-from app.http.request import shown
-from app.query.parser import parse
 from app.query.plan import Cond, Node, ReadPlan
-from app.query.planner import find, plan_keyed, plan_read, plan_rows, require_embeds
-from app.query.syntax import Filter, OrderTerm, Query
+from app.query.planner import find, require_embeds
+from app.query.shapes import Template, shape_of
+from app.query.syntax import Filter, Query
 from app.query.values import ZONE, literal
 from app.query.writer import missing_row
 
-LONGEST_KEY = 2048  # bytes of a query string that is worth keeping
+LONGEST = 2048  # bytes of a query string that is worth keeping
 VERSION = "\u200bversion"  # no caller can ask for this output key: names with unprintable characters are refused
 
 
@@ -46,14 +42,13 @@ class Kind(Enum):
     HISTORY = "history"  # a page of the revisions of the row that the path names, which `of_row` puts in
 
 
-PAGES = (Kind.PAGE, Kind.HISTORY)
+PAGED = {Kind.PAGE: kinds.draw_page, Kind.HISTORY: kinds.draw_history}
+DRAWING = {**PAGED, Kind.ITEM: kinds.draw_item, Kind.WRITTEN: kinds.draw_written}
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`plan` shapes the documents. A write's `rows` are those that its filters name, and `ordered` says that `plan` is
-    not by keys but has them as its first filter. A page has its Content-Location, and the series to which it belongs.
-    """
+    """What was drawn of a query (`kinds.Drawn`). A page has its Content-Location and the series that it belongs to."""
 
     query: Query
     plan: ReadPlan
@@ -67,11 +62,30 @@ class Planned:
         return self.plan.resource
 
 
+@dataclass(slots=True)
+class Known:
+    """What was planned for a shape. `last` is what was asked last: the same twice in a row is worth keeping as it
+    stands, and values that never come again do not push it out.
+    """
+
+    plan: Template
+    rows: Template | None
+    ordered: bool
+    last: Hashable
+
+    def filled(self, query: Query) -> Planned:
+        rows = None if self.rows is None else self.rows.filled(query)
+        return Planned(query, self.plan.filled(query), rows, self.ordered)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query string as far as it is read. `planned` is there where the same was asked before."""
+    """A query string as far as it is read. `planned` is there where the same was asked before; `about` is all that a
+    plan depends on besides.
+    """
 
     kind: Kind
+    about: Hashable
     key: Hashable
     query: Query
     planned: Planned | None
@@ -105,19 +119,20 @@ def ask(call: Call, kind: Kind) -> Asked:
     """
     raw: bytes = call.request.scope["query_string"]
     window = cursor = None
-    if kind in PAGES:
+    if kind in PAGED:
         raw, text = cursors.split(raw)
         window = _window(call, raw)
         cursor = None if text is None else cursors.read(text, _place(call), raw)
-    method = "" if kind in PAGES else call.method
-    key = (kind.value, method, call.surface.name, call.name, raw, call.who.role, window, ZONE.get())
-    planned: Planned | None = call.service.plans.hit(key)
+    method = "" if kind in PAGED else call.method
+    about = (kind.value, method, call.surface.name, call.name, call.who.role, ZONE.get())
+    key = (about, raw, window)
+    planned: Planned | None = call.service.plans.exact.hit(key)
     if planned is not None:
-        return Asked(kind, key, planned.query, planned, raw, window, cursor)
-    query = parse(raw, call.limits)
+        return Asked(kind, about, key, planned.query, planned, raw, window, cursor)
+    query = call.service.plans.parse(raw)
     if window is not None:
         query = narrowed(query, window)
-    return Asked(kind, key, query, None, raw, window, cursor)
+    return Asked(kind, about, key, query, None, raw, window, cursor)
 
 
 def _window(call: Call, raw: bytes) -> Window | None:
@@ -127,7 +142,7 @@ def _window(call: Call, raw: bytes) -> Window | None:
     try:
         return window_of(call.headers)
     except Unsatisfiable:
-        parse(raw, call.limits)
+        call.service.plans.parse(raw)
         raise
 
 
@@ -135,19 +150,40 @@ def plan(call: Call, asked: Asked) -> Planned:
     """Raises NotFound and BadQuery for names, Forbidden for what is outside of the caller's scopes, BRD429 where the
     caller asks for too many new shapes.
     """
-    planned = asked.planned
-    if planned is None:
-        planned = PLANNERS[asked.kind](call, resource_of(call), asked.query)
-        _spend(call, asked.kind, planned)
-        if asked.kind is Kind.PAGE:
-            planned = _placed(call, asked, planned)
-        if len(asked.raw) <= LONGEST_KEY:
-            call.service.plans.store(asked.key, planned)
+    planned = asked.planned or _planned(call, asked)
     if call.who.scopes is not None:
         _check_scopes(call, asked.kind, planned)
     if asked.cursor is None:
         return planned
     return _behind(call, asked, planned, asked.cursor)
+
+
+def _planned(call: Call, asked: Asked) -> Planned:
+    plans, shape = call.service.plans, (asked.about, shape_of(asked.query))
+    known: Known | None = plans.shapes.hit(shape)
+    planned = _drawn(call, asked) if known is None else known.filled(asked.query)
+    _spend(call, asked.kind, planned)
+    if asked.kind is Kind.PAGE:
+        planned = _placed(call, asked, planned)
+    if len(asked.raw) > LONGEST:
+        return planned
+    if known is None:
+        rows = None if planned.rows is None else Template(planned.rows, asked.query)
+        plans.shapes.store(shape, Known(Template(planned.plan, asked.query), rows, planned.ordered, asked.key))
+    elif known.last == asked.key:
+        plans.exact.store(asked.key, planned)
+    else:
+        known.last = asked.key
+    return planned
+
+
+def _drawn(call: Call, asked: Asked) -> Planned:
+    resource = resource_of(call)
+    drawn = DRAWING[asked.kind](call, resource, asked.query)
+    plan = drawn.plan
+    if asked.kind is Kind.ITEM and call.method in ("GET", "HEAD") and shows_version(call, resource):
+        plan = plan if plan.node.grouped else replace(plan, node=with_version(plan.node))
+    return Planned(asked.query, plan, drawn.rows, drawn.ordered)
 
 
 def _check_scopes(call: Call, kind: Kind, planned: Planned) -> None:
@@ -160,20 +196,28 @@ def _check_scopes(call: Call, kind: Kind, planned: Planned) -> None:
 
 
 def _behind(call: Call, asked: Asked, planned: Planned, cursor: cursors.Cursor) -> Planned:
-    """The page behind a cursor. Every cursor has its own values, so these plans are not kept; their shapes are."""
+    """The page behind a cursor. Every cursor has its own values, so these plans are kept by shape alone."""
     if asked.query.offsets.get((), 0):
         raise BadQuery("a cursor says where the page begins: an offset has no meaning beside it", hint="Leave it out.")
     after = cursors.values_of(cursor, call.service.catalog, planned.plan)
-    plan = _page(call, planned.resource, planned.query, after)
+    shapes = call.service.plans.shapes
+    shape = (asked.about, shape_of(asked.query), tuple([value is None for value in after]))
+    template: Template | None = shapes.hit(shape)
+    if template is not None:
+        plan = template.filled(asked.query, after)
+    else:
+        plan = PAGED[asked.kind](call, resource_of(call), asked.query, after).plan
     planned = replace(planned, plan=plan)
     _spend(call, asked.kind, planned)
+    if template is None and len(asked.raw) <= LONGEST:
+        shapes.store(shape, Template(plan, asked.query))
     return planned
 
 
 def _spend(call: Call, kind: Kind, planned: Planned) -> None:
     """Each shape is compiled once for each view."""
     view = call.who.view
-    shapes: list[Hashable] = [(planned.plan.node, view, kind in PAGES or planned.ordered)]
+    shapes: list[Hashable] = [(planned.plan.node, view, kind in PAGED or planned.ordered)]
     if planned.rows is not None:
         shapes.append((planned.rows.node, view, "locked"))
     call.service.allowance.spend(caller(call), shapes)
@@ -189,10 +233,8 @@ def _placed(call: Call, asked: Asked, planned: Planned) -> Planned:
     limit = None if asked.window is None else planned.plan.value(planned.plan.node.limit)
     place = _place(call)
     series = cursors.series_of(f"{call.surface.prefix}/{place}", place, asked.raw, limit)
-    parts = sorted((part.partition(b"=") for part in asked.raw.split(b"&") if part), key=itemgetter(0))
-    question = "?" if parts else ""
-    location = f"/{place}{question}{shown(b'&'.join(b''.join(part) for part in parts))}"
-    return replace(planned, location=location, series=series)
+    location = cursors.location_of(place, asked.raw)
+    return Planned(planned.query, planned.plan, planned.rows, planned.ordered, location, series)
 
 
 def _place(call: Call) -> str:
@@ -201,76 +243,7 @@ def _place(call: Call) -> str:
     return call.name if id is None else f"{call.name}/{quote(id, safe='')}/revisions"
 
 
-# ---- the kinds ------------------------------------------------------------------------------------------------------
-
-
-def _plan_page(call: Call, resource: Resource, query: Query) -> Planned:
-    return Planned(query, _page(call, resource, query))
-
-
-def _page(call: Call, resource: Resource, query: Query, after: tuple[Any, ...] | None = None) -> ReadPlan:
-    page = call.surface.page(call.who, call.limits)
-    return plan_read(call.service.catalog, resource, query, call.who.view, call.limits, page, after)
-
-
-def _plan_item(call: Call, resource: Resource, query: Query) -> Planned:
-    named = (("order", query.orders), ("limit", query.limits), ("offset", query.offsets))
-    given = [getattr(term, "column", "and") for path, term in query.conditions if not path]
-    given += [name for name, by_path in named if () in by_path]
-    given += [name for name in ("columns", "on_conflict") if getattr(query, name) is not None]
-    if given:
-        why = f"the path names one row of {resource.name}"
-        raise BadQuery(f"the parameter {given[0]!r} has no meaning here: {why}", hint=f"Leave out {given[0]}.")
-    plan = _keyed(call, resource, query)
-    if call.method in ("GET", "HEAD") and shows_version(call, resource) and not plan.node.grouped:
-        plan = replace(plan, node=with_version(plan.node))
-    return Planned(query, plan)
-
-
-def _plan_written(call: Call, resource: Resource, query: Query) -> Planned:
-    """Limit and offset of the root restrict nothing, its order sorts the answer, its filters mean nothing to POST."""
-    rows = None
-    if call.method in ("PATCH", "DELETE"):
-        rows = plan_rows(call.service.catalog, resource, query, call.who.view, call.limits)
-        rows = replace(rows, node=replace(rows.node, deleted=False))  # no write reaches rows that are gone
-    ordered = () in query.orders and len(resource.key) == 1
-    shaped = (_ordered if ordered else _keyed)(call, resource, query)
-    return Planned(query, shaped, rows, ordered)
-
-
-def _plan_history(call: Call, resource: Resource, query: Query) -> Planned:
-    """A page whose first two filters name the row. The newest revision comes first, unless an order is asked for or
-    rows are grouped.
-    """
-    table, row = Filter("table_name", "eq", resource.name), Filter("row_id", "eq", "")
-    query = replace(query, conditions=(((), table), ((), row), *query.conditions))
-    revisions = call.service.catalog.of(Revision)
-    plan = _page(call, revisions, query)
-    if () not in query.orders and not plan.node.grouped:
-        query = replace(query, orders={(): (OrderTerm("id", descending=True),), **query.orders})
-        plan = _page(call, revisions, query)
-    return Planned(query, plan)
-
-
-PLANNERS = {
-    Kind.PAGE: _plan_page,
-    Kind.ITEM: _plan_item,
-    Kind.WRITTEN: _plan_written,
-    Kind.HISTORY: _plan_history,
-}
-
-
-def _keyed(call: Call, resource: Resource, query: Query) -> ReadPlan:
-    return plan_keyed(call.service.catalog, resource, query, call.who.view, call.limits)
-
-
-def _ordered(call: Call, resource: Resource, query: Query) -> ReadPlan:
-    """A plan whose first filter is for the keys, which `with_keys` puts in."""
-    keys = Filter(resource.key[0], "in", ())
-    conditions = ((), keys), *((path, term) for path, term in query.conditions if path)
-    limits, offsets = ({path: n for path, n in given.items() if path} for given in (query.limits, query.offsets))
-    query = Query(query.select, conditions, query.orders, limits, offsets)
-    return plan_read(call.service.catalog, resource, query, call.who.view, call.limits, page=None)
+# ---- values that come later -----------------------------------------------------------------------------------------
 
 
 def with_keys(plan: ReadPlan, keys: list[Any]) -> ReadPlan:

@@ -117,7 +117,7 @@ def _is_known(name: str, value: str) -> bool:
 
 def zone_of(headers: Headers) -> tzinfo:
     """The zone that a request prefers. One that does not exist is refused later, in the order of checks."""
-    if not any("timezone" in line.lower() for line in headers.getlist("prefer")):
+    if "prefer" not in headers or not any("timezone" in line.lower() for line in headers.getlist("prefer")):
         return UTC
     name = prefer_of(headers).timezone
     return UTC if name is None or is_utc(name) else zone_named(name) or UTC

@@ -12,8 +12,9 @@ from app.http.plans import Asked, Kind, Planned
 from app.http.preferences import Prefer, prefer_of
 from app.http.ranges import content_range, status_of
 from app.http.response import etag_of, tagged
+from app.http.sharing import show_item
 from app.query.estimates import read_counted
-from app.query.reader import Result, read_keyed
+from app.query.reader import Result
 from app.query.writer import missing_row
 
 
@@ -56,13 +57,10 @@ async def read_item(call: Call) -> Response:
     prefer = prefer_of(call.headers)
     prefer.check()
     call.trace.mark("plan")
-    compiler, plan, now = call.service.compiler, planned.plan, call.now
-    rows = await call.read(lambda: read_keyed(compiler, plan, call.who, now, [key]))
-    if not rows:
+    found = await show_item(call, planned.plan, media, key)
+    if found.body is None:
         raise missing_row(planned.resource, key)
-    version = plans.take_version(plan, rows[0])
-    body = render(media, call.service.catalog, plan, rows, bare=True)
-    response = tagged(call, body, etag_of(body, version), _applied(call, prefer), media=media)
+    response = tagged(call, found.body, found.etag, _applied(call, prefer), media=media)
     call.trace.mark("encode")
     return response
 

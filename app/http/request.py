@@ -3,15 +3,64 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import Scope
 
 from app.errors import BadQuery, BroadsheetError, TooLarge
+from app.http.context import State
 
 IN_HEADERS = "!$&'()*+,-./:;=?@_~%[]"  # what a query string may show of itself in a header
 TAG = re.compile(r'\s*+(W/)?+"([^"]*+)"\s*+(?:,|$)')  # possessive: it looks at no character twice
+
+
+# ---- headers --------------------------------------------------------------------------------------------------------
+
+
+class RequestHeaders(Headers):
+    """Starlette's, with a look-up in place of a search: a read asks for a dozen headers, and most are not there."""
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(raw=raw)
+        self._found = dict(reversed(raw))  # of several with one name the first counts
+
+    def __contains__(self, key: Any) -> bool:
+        return key.lower().encode("latin-1") in self._found
+
+    def __getitem__(self, key: str) -> str:
+        value = self._found.get(key.lower().encode("latin-1"))
+        if value is None:
+            raise KeyError(key)
+        return value.decode("latin-1")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = self._found.get(key.lower().encode("latin-1"))
+        return default if value is None else value.decode("latin-1")
+
+    def getlist(self, key: str) -> list[str]:
+        return super().getlist(key) if key in self else []
+
+
+def headers_of(scope: Scope) -> RequestHeaders:
+    """Made once for each request."""
+    found: RequestHeaders | None = scope.get("broadsheet.headers")
+    if found is None:
+        found = scope["broadsheet.headers"] = RequestHeaders(list(scope["headers"]))
+    return found
+
+
+class Incoming(Request[State]):
+    """A request that came over the wire."""
+
+    @property
+    def headers(self) -> Headers:
+        return headers_of(self.scope)
+
+
+# ---- the URL --------------------------------------------------------------------------------------------------------
 
 
 def check_url(scope: Scope, most: int) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -23,24 +23,37 @@ from app.http.request import is_known
 from app.http.surfaces import surface_at
 
 JSON = "application/json; charset=utf-8"
+JSON_FIELD = JSON.encode()
 METHODS = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # What an answer depends on besides its URL: caches must not mix callers.
-VARY = "Accept, Prefer, Range, Authorization, apikey"
+VARY = b"Accept, Prefer, Range, Authorization, apikey"
+BODILESS = (204, 304)
 
 log = logging.getLogger("broadsheet.http")
+
+
+class Ready(Response):
+    """A response whose headers are encoded already, by their names in lower case."""
+
+    def __init__(self, body: bytes, status: int, headers: dict[bytes, bytes]) -> None:
+        self.body = body
+        self.status_code = status
+        self.raw_headers = list(headers.items())
+        self.background = None
 
 
 def answer(
     call: Call, body: bytes, status: int = 200, headers: dict[str, str] | None = None, *, media: Media | None = None
 ) -> Response:
     """JSON unless another form is named, or nothing for an empty body."""
-    kind = JSON if media is None else media.content_type
-    response = Response(
-        body, status, headers=_headers(call) | ({"Content-Type": kind} if body else {}) | (headers or {})
-    )
-    if call.method == "HEAD" and not call.surface.items:
-        del response.headers["Content-Length"]  # the dialect's HEAD has none
-    return response
+    common = _headers(call)
+    if body:
+        common[b"content-type"] = JSON_FIELD if media is None else media.content_type.encode()
+    if headers:
+        common.update(_encoded(headers))
+    if status not in BODILESS and (call.method != "HEAD" or call.surface.items):  # the dialect's HEAD has none
+        common[b"content-length"] = b"%d" % len(body)
+    return Ready(body, status, common)
 
 
 def tagged(
@@ -55,17 +68,27 @@ def tagged(
     """The answer to a GET: 304 without a body where the caller has these very bytes."""
     tag = {"ETag": etag} | (headers or {})
     if is_known(call.headers, etag):
-        return Response(b"", 304, headers=_headers(call) | tag)
+        return Ready(b"", 304, _headers(call) | _encoded(tag))
     return answer(call, body, status, tag, media=media)
 
 
-def _headers(call: Call) -> dict[str, str]:
-    headers = {"Vary": VARY}
+def _headers(call: Call) -> dict[bytes, bytes]:
+    headers = {b"vary": VARY}
     if call.who is not ANONYMOUS:
-        headers["Cache-Control"] = "no-store"
+        headers[b"cache-control"] = b"no-store"
     if "accept-profile" in call.headers or "content-profile" in call.headers:
-        headers["Content-Profile"] = "public"
+        headers[b"content-profile"] = b"public"
     return headers
+
+
+def _encoded(headers: dict[str, str]) -> dict[bytes, bytes]:
+    return {field_of(name): value.encode("latin-1") for name, value in headers.items()}
+
+
+@cache
+def field_of(name: str) -> bytes:
+    """Of the few names that we give."""
+    return name.lower().encode("latin-1")
 
 
 def etag_of(body: bytes, version: int | None = None) -> str:
@@ -77,12 +100,11 @@ def etag_of(body: bytes, version: int | None = None) -> str:
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
-async def render_refusal(request: Request, exc: Exception) -> Response:
-    """A fault of ours goes on to the outermost middleware."""
-    assert isinstance(exc, BroadsheetError)
-    if isinstance(exc, Internal):
-        raise exc
-    return refusal(request.scope, exc)
+def refused(scope: Scope, exc: Exception) -> Response | None:
+    """The answer to what is raised on purpose; None for a fault of ours, and for what nobody expected."""
+    if isinstance(exc, HTTPException):
+        return _unrouted(scope, exc)
+    return refusal(scope, exc) if isinstance(exc, BroadsheetError) and not isinstance(exc, Internal) else None
 
 
 def refusal(scope: Scope, exc: BroadsheetError) -> Response:
@@ -103,15 +125,14 @@ def refusal(scope: Scope, exc: BroadsheetError) -> Response:
     return error(exc, status, headers)
 
 
-async def render_http(request: Request, exc: Exception) -> Response:
+def _unrouted(scope: Scope, exc: HTTPException) -> Response:
     """What the router refuses."""
-    assert isinstance(exc, HTTPException)
     headers = dict(exc.headers or {})
     match exc.status_code:
         case 404:
             refused: BroadsheetError = NotFound("Invalid path specified in request URL")
         case 405:
-            refused = BroadsheetError(f"Unsupported HTTP method: {request.method}", code="PGRST117")
+            refused = BroadsheetError(f"Unsupported HTTP method: {scope['method']}", code="PGRST117")
             headers = {name: allowed(value.replace(",", " ").split()) for name, value in headers.items()}
         case status:
             refused = BroadsheetError(HTTPStatus(status).phrase, code=f"BRD{status}")

@@ -22,7 +22,7 @@ from app.http import changing, creating, history, items, reading, restoring
 from app.http.context import Call, Service, State, trace_of
 from app.http.plans import invalid_path, refuse_reserved, resource_of
 from app.http.preferences import zone_of
-from app.http.request import check_url, profile_of
+from app.http.request import Incoming, check_url, profile_of
 from app.http.response import allowed, answer, not_allowed
 from app.http.surfaces import Surface
 from app.query.values import ZONE
@@ -50,8 +50,7 @@ class Endpoint:
         self.batched = batched
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request[State](scope, receive, send)
-        response = await self.respond(request)
+        response = await self.respond(Incoming(scope, receive, send))
         if failpoints.ON:
             await failpoints.reach(Point.SENDING)
         await response(scope, receive, send)

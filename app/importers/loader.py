@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+import gc
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
-
-from sqlalchemy import or_, select
 
 from app.data.base import Base
 from app.data.database import Database
@@ -23,6 +21,7 @@ from app.data.maintenance import analyze
 from app.data.rules import SYSTEM, Values
 from app.data.session import AppSession
 from app.errors import BadValue, Conflict, Forbidden, Unavailable
+from app.importers.existing import ExistingPost, find_posts, find_tags, find_users
 from app.importers.records import (
     NotAPost,
     Note,
@@ -36,10 +35,13 @@ from app.importers.records import (
 )
 from app.importers.report import Outcome, Report
 from app.models import Post, PostStatus, PostTag, Revision, Tag, User, UserRole
-from app.query import writer
+from app.query import bulk, writer
 from app.query.statements import Target
 
-BATCH = 500  # records
+BATCH = 2000  # records
+# Posts after which statistics are made for the first time. Without any, PostgreSQL compares each user with each name
+# that a batch looks up, which takes as long as writing the batch.
+MANY = 4000
 BATCH_LENGTH = 8_000_000  # characters of content: bounds the memory and how long SQLite's one writer is taken
 
 # Owns the posts that name no author. Inactive: nobody ever signs in as it.
@@ -70,16 +72,51 @@ async def load(
     report = report or Report()
     report.source, report.total, report.dry_run = source.name, source.total, dry_run
     loader = _Loader(database, report, update=update)
-    records = iter(source.records)
-    while taken := await asyncio.to_thread(_take, records, batch):  # readers open files, and YAML takes its time
-        await loader.load(taken)
-        if progress is not None:
-            progress(report)
-    if not dry_run and report.created + report.updated:
-        # Old statistics make reads slower, not wrong; a database that is busy now need not fail the import.
-        with contextlib.suppress(Unavailable):
-            await analyze(database, TOUCHED)
+    written = 0  # posts, when statistics were made
+    with _frozen():
+        async with contextlib.aclosing(_read_ahead(iter(source.records), batch)) as batches:
+            async for taken in batches:
+                await loader.load(taken)
+                if not dry_run and not written and report.created + report.updated >= MANY:
+                    written = await _analyze(database, report)
+                if progress is not None:
+                    progress(report)
+    if not dry_run and written < report.created + report.updated:
+        await _analyze(database, report)
     return report
+
+
+async def _analyze(database: Database, report: Report) -> int:
+    """Returns how many posts are written. Old statistics make reads slower, not wrong; a database that is busy now need
+    not fail the import.
+    """
+    with contextlib.suppress(Unavailable):
+        await analyze(database, TOUCHED)
+    return report.created + report.updated
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """Else each full collection of garbage looks at all that the program has loaded: a fifth of our time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+async def _read_ahead(records: Iterator[Record], batch: int) -> AsyncGenerator[list[Record]]:
+    """Reads a batch in another thread while the one before it is written: readers open files, and YAML takes its
+    time.
+    """
+    reading = asyncio.create_task(asyncio.to_thread(_take, records, batch))
+    try:
+        while taken := await reading:
+            reading = asyncio.create_task(asyncio.to_thread(_take, records, batch))
+            yield taken
+    finally:
+        if not reading.cancel() and not reading.cancelled():
+            reading.exception()  # seen: the error that ends the import goes first
 
 
 def _take(records: Iterator[Record], batch: int) -> list[Record]:
@@ -91,15 +128,6 @@ def _take(records: Iterator[Record], batch: int) -> list[Record]:
         if len(taken) >= batch or length >= BATCH_LENGTH:
             break
     return taken
-
-
-@dataclass(frozen=True, slots=True)
-class _Existing:
-    """A post of the database, as far as it is compared."""
-
-    id: int
-    values: Values
-    tags: frozenset[str]
 
 
 class _Loader:
@@ -155,7 +183,7 @@ class _Loader:
     async def _users(self, session: AppSession, records: Sequence[Writable], outcome: Outcome) -> dict[str, int]:
         """The ids of the users that the records are or name, found or made."""
         wanted = self._wanted(records)
-        by_name, by_email = await _existing_users(session, wanted)
+        by_name, by_email = await find_users(session, wanted)
         ids: dict[str, int] = {}
         missing: list[UserRecord] = []
         for user in wanted:
@@ -169,7 +197,7 @@ class _Loader:
             else:
                 missing.append(user)
         outcome.users_found.update(ids)
-        made = await writer.insert(session, session.catalog.of(User), [_user_values(user) for user in missing])
+        made = await bulk.insert(session, session.catalog.of(User), [_user_values(user) for user in missing])
         outcome.users_made.update(user.username for user in missing)
         return ids | {row["username"]: row["id"] for row in made}
 
@@ -188,7 +216,7 @@ class _Loader:
         tags: dict[str, int],
         outcome: Outcome,
     ) -> None:
-        existing = await _existing_posts(session, [post.slug for post in posts])
+        existing = await find_posts(session, [post.slug for post in posts])
         new: list[Values] = []
         changed: dict[int, Values] = {}
         for post in posts:
@@ -205,7 +233,7 @@ class _Loader:
             else:
                 outcome.count("exists")
         resource = session.catalog.of(Post)
-        await writer.insert(session, resource, new)
+        await bulk.insert(session, resource, new)
         if changed:
             await writer.update_each(session, resource, changed)
 
@@ -214,8 +242,7 @@ async def _tags(session: AppSession, records: Sequence[Writable], outcome: Outco
     """The ids of the tags that the records are or name, found or made."""
     given = {record.name: record for record in records if isinstance(record, TagRecord)}
     names = {*given, *(tag for record in records if isinstance(record, PostRecord) for tag in record.tags)}
-    query = select(Tag.name, Tag.id).where(Tag.name.in_(sorted(names))).order_by(Tag.id)
-    found: dict[str, int] = dict((await session.execute(query)).all()) if names else {}
+    found = await find_tags(session, names)
     new = [_tag_values(tag) for tag in given.values() if tag.name not in found]
     await writer.insert_unless(session, session.catalog.of(Tag), new, TAG_NAME)  # others may make the same at once
     made = await writer.find_or_insert(session, Tag, "name", names - found.keys())
@@ -223,35 +250,7 @@ async def _tags(session: AppSession, records: Sequence[Writable], outcome: Outco
     return found | made
 
 
-async def _existing_users(
-    session: AppSession, wanted: Sequence[UserRecord]
-) -> tuple[dict[str, tuple[int, str | None]], dict[str | None, tuple[int, str]]]:
-    """username -> (id, e-mail) and e-mail -> (id, username)."""
-    names = [user.username for user in wanted]
-    emails = [user.email for user in wanted if user.email]
-    query = select(User.id, User.username, User.email).where(or_(User.username.in_(names), User.email.in_(emails)))
-    rows = (await session.execute(query.order_by(User.id))).all() if names else []
-    return {name: (id_, email) for id_, name, email in rows}, {email: (id_, name) for id_, name, email in rows if email}
-
-
-async def _existing_posts(session: AppSession, slugs: Collection[str]) -> dict[str, _Existing]:
-    if not slugs:
-        return {}
-    columns = (Post.user_id, Post.title, Post.content, Post.status, Post.published_at)
-    query = select(Post.id, Post.slug, *columns).where(Post.slug.in_(slugs)).order_by(Post.id)
-    rows = (await session.execute(query)).all()
-    tags: dict[int, set[str]] = {row.id: set() for row in rows}
-    if tags:
-        links = select(PostTag.post_id, Tag.name).join(PostTag.tag).where(PostTag.post_id.in_(tags))
-        for id_, name in await session.execute(links.order_by(PostTag.post_id, PostTag.tag_id)):
-            tags[id_].add(name)
-    names = [column.key for column in columns]
-    return {
-        row.slug: _Existing(row.id, dict(zip(names, row[2:], strict=True)), frozenset(tags[row.id])) for row in rows
-    }
-
-
-def _differences(known: _Existing, post: PostRecord, values: Values) -> Values:
+def _differences(known: ExistingPost, post: PostRecord, values: Values) -> Values:
     """What an update would set. A post that names no author keeps the one that it has."""
     ours = {name: value for name, value in values.items() if name in known.values}
     if post.author is None:

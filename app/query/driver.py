@@ -66,6 +66,10 @@ class Lru(OrderedDict[Hashable, T]):
             self.popitem(last=False)
         return value
 
+    def size(self) -> tuple[int, int]:
+        """How many entries there are, and at most."""
+        return len(self), self.most
+
 
 def slot(number: int, type_: TypeEngine[Any]) -> ColumnElement[Any]:
     """A bind for one value of the values tuple."""

@@ -25,6 +25,7 @@ RAW = re.compile(r"[^,)]*")
 # white space around an element of an array does not belong to it; the six characters are PostgreSQL's
 RAW_IN_ARRAY = re.compile(r'((?:[^{},"\\\s]|\\.)(?:(?:[^{},"\\]|\\.)*(?:[^{},"\\\s]|\\.))?)', re.DOTALL | re.ASCII)
 SPACE = re.compile(r"[ \t\n\v\f\r]*")
+KNOWN = OPERATORS.keys() | REFUSED
 EXPECTED = f'"not" or operator ({", ".join(OPERATORS)})'
 
 
@@ -34,7 +35,7 @@ EXPECTED = f'"not" or operator ({", ".join(OPERATORS)})'
 def parse_filter(column: str, value: str, limits: Limits) -> Filter:
     """`eq.5`: the value of a parameter, whose rest is the literal as it stands. Raises BadQuery."""
     found = OPERATION.match(value)
-    if found is None or found[2] not in OPERATORS.keys() | REFUSED:
+    if found is None or found[2] not in KNOWN:
         at = 4 if value.startswith("not.") else 0
         unexpected("filter", value, at, EXPECTED, None if "." in value[at:] else f"Write {column}=eq.{value}")
     operator, option = _operation(found, value, "filter")
@@ -192,7 +193,7 @@ def _leaf(text: str, at: int, limits: Limits) -> tuple[Filter, int]:
     if text[at : at + 1] != ".":
         unexpected("logic tree", text, at, '"."')
     found = OPERATION.match(text, at + 1)
-    if found is None or found[2] not in OPERATORS.keys() | REFUSED:
+    if found is None or found[2] not in KNOWN:
         unexpected("logic tree", text, at + 5 if text.startswith("not.", at + 1) else at + 1, EXPECTED)
     operator, option = _operation(found, text, "logic tree")
     operand, at = _leaf_operand(operator, option, text, found.end(), limits)

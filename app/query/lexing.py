@@ -4,6 +4,7 @@ recursion.
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -12,6 +13,7 @@ from app.errors import BadQuery, BadValue
 from app.settings import Limits
 
 NAME_SIGNS = "_ $"
+PLAIN = re.compile(rb"[^%+\x00]*+")  # ASCII that stands for itself
 
 
 def pairs(query_string: str | bytes) -> list[tuple[str, str]]:
@@ -31,6 +33,8 @@ def pairs(query_string: str | bytes) -> list[tuple[str, str]]:
 
 def decode(raw: bytes) -> str:
     """Percent-decoding, strictly UTF-8. Raises BadQuery."""
+    if raw.isascii() and PLAIN.fullmatch(raw) is not None:
+        return raw.decode("ascii")
     try:
         text = unquote_to_bytes(raw.replace(b"+", b" ")).decode()
         characters(text)

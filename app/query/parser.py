@@ -9,6 +9,9 @@ What the dialect knows and this service does not is refused by name (PGRST127), 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Generic, TypeVar
 
 from app.errors import BadQuery
 from app.query.filters import parse_filter, parse_group, parse_order
@@ -17,45 +20,89 @@ from app.query.select import parse_select
 from app.query.syntax import ALL, Group, OrderTerm, Path, Query, Term
 from app.settings import Limits
 
-__all__ = ["pairs", "parse"]
+__all__ = ["Parser", "pairs", "parse"]
+
+T = TypeVar("T")
 
 NUMBERED = re.compile(r"(?:\[[0-9]+\])*(?=\.|\Z)")
 ONCE = ("select", "columns", "on_conflict")
+RESERVED = frozenset(["order", "limit", "offset", "and", "or"])
+LONGEST = 2048  # characters of a text that is worth remembering
+
+
+class Remembered(Generic[T]):
+    """A function of one text, with the answers to the last `most` texts."""
+
+    def __init__(self, read: Callable[[str], T], most: int) -> None:
+        self.read = read
+        self.kept = lru_cache(most)(read)
+
+    def __call__(self, text: str) -> T:
+        return self.kept(text) if len(text) <= LONGEST else self.read(text)
+
+    def size(self) -> tuple[int, int]:
+        found = self.kept.cache_info()
+        return found.currsize, found.maxsize or 0
+
+
+class Parser:
+    """Remembers what it made of up to `kept` texts of each kind that come again with other values beside them: names of
+    parameters, `select`, `order`. Filters are read anew each time.
+    """
+
+    def __init__(self, limits: Limits, kept: int = 0) -> None:
+        self.limits = limits
+        self._select = Remembered(partial(parse_select, limits=limits), kept)
+        self._order = Remembered(partial(parse_order, limits=limits), kept)
+        self._name = Remembered(partial(split_name, limits=limits), kept)
+
+    def __call__(self, query_string: str | bytes) -> Query:
+        """The whole query string. Raises BadQuery (PGRST100 syntax, PGRST127 what is not available)."""
+        limits = self.limits
+        once: dict[str, str] = {}
+        conditions: list[tuple[Path, Term]] = []
+        orders: dict[Path, tuple[OrderTerm, ...]] = {}
+        numbers: dict[str, dict[Path, int]] = {"limit": {}, "offset": {}}
+        texts: list[tuple[str, str]] = []
+        for key, value in pairs(query_string):
+            if key in ONCE:
+                if once.setdefault(key, value) != value:
+                    raise BadQuery(f"the parameter {key} is given twice with different values")
+                texts.append((key, value))
+                continue
+            path, last, is_quoted = self._name(key)
+            if is_quoted or last not in RESERVED:
+                conditions.append((path, parse_filter(last, value, limits)))
+            elif last == "order":
+                if path not in orders:
+                    orders[path] = self._order(value)
+                    texts.append((key, value))
+            elif last in numbers:
+                numbers[last][path] = _number(key, value)
+            else:
+                negated = bool(path) and path[-1] == "not"
+                group = parse_group(last, value, limits, negated=negated)
+                conditions.append((path[:-1] if negated else path, group))
+        _refuse_many([term for _, term in conditions], limits)
+        return Query(
+            self._select(once["select"]) if once.get("select", "").strip() else ALL,
+            tuple(conditions),
+            orders,
+            numbers["limit"],
+            numbers["offset"],
+            _names(once, "columns", limits),
+            _names(once, "on_conflict", limits),
+            tuple(texts),
+        )
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """How many texts of each kind are remembered, and at most."""
+        return {"select": self._select.size(), "order": self._order.size(), "name": self._name.size()}
 
 
 def parse(query_string: str | bytes, limits: Limits) -> Query:
-    """The whole query string. Raises BadQuery (PGRST100 syntax, PGRST127 what is not available)."""
-    once: dict[str, str] = {}
-    conditions: list[tuple[Path, Term]] = []
-    orders: dict[Path, tuple[OrderTerm, ...]] = {}
-    numbers: dict[str, dict[Path, int]] = {"limit": {}, "offset": {}}
-    for key, value in pairs(query_string):
-        if key in ONCE:
-            if once.setdefault(key, value) != value:
-                raise BadQuery(f"the parameter {key} is given twice with different values")
-            continue
-        path, last, is_quoted = split_name(key, limits)
-        if is_quoted or last not in ("order", "limit", "offset", "and", "or"):
-            conditions.append((path, parse_filter(last, value, limits)))
-        elif last == "order":
-            if path not in orders:
-                orders[path] = parse_order(value, limits)
-        elif last in numbers:
-            numbers[last][path] = _number(key, value)
-        else:
-            negated = bool(path) and path[-1] == "not"
-            group = parse_group(last, value, limits, negated=negated)
-            conditions.append((path[:-1] if negated else path, group))
-    _refuse_many([term for _, term in conditions], limits)
-    return Query(
-        parse_select(once["select"], limits) if once.get("select", "").strip() else ALL,
-        tuple(conditions),
-        orders,
-        numbers["limit"],
-        numbers["offset"],
-        _names(once, "columns", limits),
-        _names(once, "on_conflict", limits),
-    )
+    """For those who ask once."""
+    return Parser(limits)(query_string)
 
 
 def split_name(text: str, limits: Limits) -> tuple[Path, str, bool]:

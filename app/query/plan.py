@@ -7,13 +7,14 @@ equal shapes share one compiled statement, whatever was asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.data.base import Base
 from app.data.catalog import Resource
-from app.query.values import resolved
+from app.query.values import Moment, resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,13 @@ class Node:
     after: tuple[int, ...] = ()
     after_nulls: tuple[bool, ...] = ()
     blank: bool = False
+    _hash: int | None = field(default=None, init=False, compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        """Made once: each request looks its statements up by the whole tree."""
+        if self._hash is None:
+            object.__setattr__(self, "_hash", hash(tuple(getattr(self, name) for name in SHAPE)))
+        return self._hash  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +143,30 @@ class Kid:
     inner: bool = False
 
 
+SHAPE = tuple(each.name for each in fields(Node) if each.compare)
+
+
+class Given(NamedTuple):
+    """Where a value came from and how it was read. `part` is a Filter, of whose operand `number` is one element or -1
+    the whole; a parameter with its path; or None for number `number` of the cursor's values.
+    """
+
+    part: Any
+    read: Callable[[Any], Any]
+    number: int = -1
+
+
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """`volatile` values depend on the time at which the plan runs. So a plan may be kept, but what it read may not."""
+    """`volatile` values depend on the time at which the plan runs. So a plan may be kept, but what it read may not.
+    `given` says of each value where the request had it; None of those that it did not have.
+    """
 
     resource: Resource
     node: Node
     values: tuple[Any, ...]
     volatile: bool = False
+    given: tuple[Given | None, ...] = ()
 
     def values_at(self, now: datetime) -> tuple[Any, ...]:
         return resolved(self.values, now) if self.volatile else self.values
@@ -150,3 +174,12 @@ class ReadPlan:
     def value(self, slot: int) -> Any:
         """The value of a slot, None for -1."""
         return self.values[slot] if slot >= 0 else None
+
+
+def plan_of(resource: Resource, node: Node, values: Iterable[Any], given: Iterable[Given | None]) -> ReadPlan:
+    values = tuple(values)
+    return ReadPlan(resource, node, values, any(map(_is_volatile, values)), tuple(given))
+
+
+def _is_volatile(value: Any) -> bool:
+    return any(map(_is_volatile, value)) if type(value) is tuple else isinstance(value, Moment)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from app.data.catalog import Catalog, ColumnInfo, Resource, nearest
@@ -20,7 +21,8 @@ from app.query.aggregates import aggregate_of, bare_count, refuse_ungroupable, r
 from app.query.casts import target_of
 from app.query.cost import refuse_costly
 from app.query.embedding import resolve, twice
-from app.query.plan import Aggregate, Cast, Embedded, Kid, Lifted, Node, Page, ReadPlan, Source
+from app.query.plan import Aggregate, Cast, Embedded, Given, Kid, Lifted, Node, Page, ReadPlan, Source, plan_of
+from app.query.shapes import as_query
 from app.query.syntax import Embed, Path, Query, SelectItem, Star
 from app.query.terms import Planning, column_of, conditions_of, names_column, orders_of
 from app.settings import Limits
@@ -55,10 +57,10 @@ def plan_read(
     resolve(planning, resource)
     try:
         node = _node(planning, resource, query.select, ())
-    except BadValue as exc:  # in a query string it is a 400 on every surface
-        raise BadQuery(exc.message, code=exc.code, details=exc.details, hint=exc.hint) from None
+    except BadValue as exc:
+        raise as_query(exc) from None
     refuse_costly(node, limits.embed_tests)
-    return ReadPlan(resource, node, tuple(planning.values), planning.volatile)
+    return plan_of(resource, node, planning.values, planning.given)
 
 
 def cursor_columns(catalog: Catalog, plan: ReadPlan) -> list[ColumnInfo]:
@@ -122,7 +124,7 @@ def _node(p: Planning, resource: Resource, select: tuple[SelectItem, ...], path:
     if grouped:
         refuse_ungrouped_order(items, resource, order)
     node = Node(resource.model, tuple(items), where, order, _limit(p, path), _offset(p, path), tuple(kids.values()))
-    after = () if path or p.after is None else tuple(p.slot(value) for value in p.after)
+    after = () if path or p.after is None else _after(p, p.after)
     nulls = tuple(value is None for value in p.after or ()) if after else ()
     one_row = grouped and all(isinstance(source, Aggregate) for _, source in items)
     blank = one_row and (p.query.limits.get(path) == 0 or p.query.offsets.get(path, 0) > 0)
@@ -156,23 +158,34 @@ def _embedded(p: Planning, item: Embed, path: Path, kids: dict[str, Kid]) -> lis
 
 def _limit(p: Planning, path: Path) -> int:
     asked = p.query.limits.get(path)
-    if path:
-        return -1 if asked is None else p.slot(min(asked, p.limits.page))
-    if p.page is None:
+    if not path and p.page is None:
         return -1
-    return p.slot(p.page.default if asked is None else min(asked, p.page.most))
+    if asked is None:
+        return -1 if p.page is None or path else p.slot(p.page.default)
+    most = p.limits.page if path or p.page is None else p.page.most
+    return p.read(Given(("limit", path), partial(min, most)), asked)
 
 
 def _offset(p: Planning, path: Path) -> int:
     asked = p.query.offsets.get(path)
     if asked is None or (not path and p.page is None):
         return -1
-    if asked > p.limits.offset:
-        raise BadQuery(
-            f"offset is at most {p.limits.offset}",
-            hint="Follow the Link header instead: it costs the same on every page.",
-        )
-    return p.slot(asked)
+    return p.read(Given(("offset", path), partial(_skipped, p.limits.offset)), asked)
+
+
+def _skipped(most: int, asked: int) -> int:
+    if asked > most:
+        hint = "Follow the Link header instead: it costs the same on every page."
+        raise BadQuery(f"offset is at most {most}", hint=hint)
+    return asked
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _after(p: Planning, values: Sequence[Any]) -> tuple[int, ...]:
+    return tuple([p.slot(value, Given(None, _as_is, number)) for number, value in enumerate(values)])
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------

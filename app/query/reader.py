@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -16,12 +17,13 @@ import msgspec
 from app.data.rules import Principal, Role
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
+from app.errors import BadQuery
 from app.query.compiler import Compiler, Part
 from app.query.driver import Binds
 from app.query.encoder import documents_of
 from app.query.outputs import Note
 from app.query.plan import ReadPlan
-from app.query.weight import Level, refuse_heavy
+from app.query.weight import Level, is_light, refuse_heavy
 from app.settings import Limits
 
 
@@ -116,6 +118,24 @@ def read_keyed(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, key
     return documents_of(keys, found)
 
 
+class TogetherHeavy(Exception):
+    """Documents that are read together are more than one answer may hold; each may still be small enough."""
+
+
+def read_each(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, keys: Sequence[Any]) -> Steps[Any]:
+    """The documents of rows by their keys, a dict, for several answers. Raises TogetherHeavy. Nothing is noted."""
+    part, binds = compiler.keyed(plan.node, who.view), Binds.of(who, now)
+    values = plan.values_at(now)
+    rows = yield _statement(part, values, binds, list(keys))
+    try:
+        level = yield from _fetch(part, rows, values, binds, 1, compiler.limits)
+    except BadQuery as exc:  # too many rows in one statement
+        raise TogetherHeavy from exc
+    if not is_light(level, compiler.limits):
+        raise TogetherHeavy
+    return _build(part, level)
+
+
 def lock_keys(compiler: Compiler, plan: ReadPlan, who: Principal, now: Any, *, lock: bool = True) -> Steps[list[Any]]:
     """The primary keys of the rows that a plan names and the caller may write, ascending and locked: at most one
     more than a write may take.
@@ -155,7 +175,7 @@ def _fetch(
     if len(rows) > limits.answer_rows:
         refuse_heavy(level, limits)
     for kid, at in part.kids:
-        keys = {row[at + skip] for row in rows}
+        keys = set(map(itemgetter(at + skip), rows))
         keys.discard(None)
         got: Sequence[Any] = (yield _statement(kid, values, who, list(keys))) if keys else ()
         level.kids.append(((yield from _fetch(kid, got, values, who, 1, limits)), at))

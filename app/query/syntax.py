@@ -105,7 +105,9 @@ class OrderTerm:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`conditions` are all to hold, each on the rows of its path. `columns` and `on_conflict` concern writes."""
+    """`conditions` are all to hold, each on the rows of its path. `columns` and `on_conflict` concern writes. `texts`
+    are the parameters that hold no value but are part of the shape, as they were written.
+    """
 
     select: tuple[SelectItem, ...] = ALL
     conditions: tuple[tuple[Path, Term], ...] = ()
@@ -114,3 +116,4 @@ class Query:
     offsets: Mapping[Path, int] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     on_conflict: tuple[str, ...] | None = None
+    texts: tuple[tuple[str, str], ...] = field(default=(), compare=False)

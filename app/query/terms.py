@@ -6,8 +6,9 @@ column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Boolean, String
@@ -17,10 +18,12 @@ from app.data.rules import Role
 from app.errors import BadQuery
 from app.query import patterns, search, syntax
 from app.query.operators import OPERATORS, Operator
-from app.query.plan import Cond, Group, Has, Kid, Order, Page, Term
+from app.query.plan import Cond, Given, Group, Has, Kid, Order, Page, Term
 from app.query.syntax import Filter, OrderTerm, Path, Query
-from app.query.values import Moment, kind_of, operand
+from app.query.values import kind_of, operand
 from app.settings import Limits
+
+Read = Callable[[str], Any]
 
 
 @dataclass(slots=True)
@@ -34,15 +37,17 @@ class Planning:
     page: Page | None
     after: Sequence[Any] | None = None
     values: list[Any] = field(default_factory=list)
+    given: list[Given | None] = field(default_factory=list)
     relations: dict[Path, Relation] = field(default_factory=dict)
 
-    volatile: bool = False
-
-    def slot(self, value: Any) -> int:
-        among = value if isinstance(value, tuple) else (value,)
-        self.volatile = self.volatile or any(isinstance(x, Moment) for x in among)
+    def slot(self, value: Any, given: Given | None = None) -> int:
         self.values.append(value)
+        self.given.append(given)
         return len(self.values) - 1
+
+    def read(self, given: Given, written: Any) -> int:
+        """A slot for what a request wrote. Raises what the reading raises."""
+        return self.slot(given.read(written), given)
 
 
 def column_of(p: Planning, resource: Resource, name: str) -> str:
@@ -96,13 +101,22 @@ def _condition(p: Planning, resource: Resource, name: str, operator: Operator, t
         return _is(resource, name, term)
     if not kind.filterable or (operator.takes == "pattern" and not isinstance(type_, String)):
         raise BadQuery(f"operator does not exist: {kind.name} {operator.sql} unknown", code="42883", status=404)
-    read = _pattern_reader(p, operator) if operator.takes == "pattern" else lambda text: operand(type_, text)
+    read = _pattern_reader(p, operator) if operator.takes == "pattern" else partial(operand, type_)
     if isinstance(term.operand, str):
-        return Cond(name, operator.name, (p.slot(read(term.operand)),), term.negated)
-    values = [None if text is None else read(text) for text in term.operand]
+        return Cond(name, operator.name, (p.read(Given(term, read), term.operand),), term.negated)
     if operator.takes == "list":
-        return Cond(name, operator.name, (p.slot(tuple(values)),), term.negated)
-    return Cond(name, operator.name, tuple(p.slot(v) for v in values), term.negated, option=term.option)
+        return Cond(name, operator.name, (p.read(Given(term, _each(read)), term.operand),), term.negated)
+    read = _unless_null(read)
+    slots = [p.read(Given(term, read, number), text) for number, text in enumerate(term.operand)]
+    return Cond(name, operator.name, tuple(slots), term.negated, option=term.option)
+
+
+def _each(read: Read) -> Callable[[Sequence[str]], tuple[Any, ...]]:
+    return lambda texts: tuple([read(text) for text in texts])
+
+
+def _unless_null(read: Read) -> Callable[[str | None], Any]:
+    return lambda text: None if text is None else read(text)
 
 
 def _is(resource: Resource, name: str, term: Filter) -> Cond:
@@ -113,7 +127,7 @@ def _is(resource: Resource, name: str, term: Filter) -> Cond:
     return Cond(name, "is", (), term.negated, word=word)
 
 
-def _pattern_reader(p: Planning, operator: Operator) -> Any:
+def _pattern_reader(p: Planning, operator: Operator) -> Read:
     def read(text: str) -> str:
         if len(text) > p.limits.pattern:
             raise BadQuery(f"a pattern has at most {p.limits.pattern} characters", code="54000")
@@ -131,8 +145,8 @@ def _search(p: Planning, resource: Resource, term: Filter) -> Cond:
         details = f"full-text search in {resource.name}.{name} is not available"
         hint = f"Use {resource.rule.search}={term.operator}..." if resource.rule.search else None
         raise BadQuery("Feature not implemented", code="PGRST127", details=details, hint=hint)
-    value = search.parse(term.operator, str(term.operand), term.option)
-    return Cond(term.column, "fts", (p.slot(value),), term.negated)
+    given = Given(term, lambda text: search.parse(term.operator, text, term.option))
+    return Cond(term.column, "fts", (p.read(given, term.operand),), term.negated)
 
 
 # ---- order ----------------------------------------------------------------------------------------------------------

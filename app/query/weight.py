@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from app.errors import BadQuery
@@ -29,10 +30,15 @@ class Level:
     skip: int = 1
 
 
-def refuse_heavy(root: Level, limits: Limits) -> None:
-    """Raises BadQuery 54000. An upper bound is tried first: exact figures cost a look-up for each row."""
+def is_light(root: Level, limits: Limits) -> bool:
+    """Whether all of it would be small enough for one answer, by an upper bound that costs no look-up for each row."""
     rows, size = _bound(root)
-    if rows <= limits.answer_rows and size <= limits.answer_bytes:
+    return rows <= limits.answer_rows and size <= limits.answer_bytes
+
+
+def refuse_heavy(root: Level, limits: Limits) -> None:
+    """Raises BadQuery 54000."""
+    if is_light(root, limits):
         return
     weights = _weights(root)
     too_many = sum(rows for rows, _ in weights) > limits.answer_rows
@@ -44,12 +50,17 @@ def refuse_heavy(root: Level, limits: Limits) -> None:
 
 def _bound(level: Level) -> tuple[int, int]:
     """Rows and bytes if each parent showed every row below it."""
-    rows, size = 1, ROW + max((_size(level, row) for row in level.rows), default=0) if level.wide else ROW
+    rows, size = 1, ROW + sum([_longest(level.rows, at + level.skip) for at in level.wide])
     for kid, _ in level.kids:
         below_rows, below_size = _bound(kid)
         rows += below_rows
         size += below_size
     return rows * len(level.rows), size * len(level.rows)
+
+
+def _longest(rows: Sequence[Any], at: int) -> int:
+    """The length of the longest text of one column, without Python's help for each row."""
+    return max(map(len, filter(None, map(itemgetter(at), rows))), default=0)
 
 
 def _weights(level: Level) -> list[tuple[int, int]]:

@@ -231,13 +231,13 @@ async def test_refresh_that_waited_gives_what_is_newest_then(database: Database,
     """It looks when it is its turn: what it had seen before would set the session back."""
     first = await begin(database, ada)
     async with database.writing(SYSTEM) as session:
+        second = await sessions.refresh(session, VAULT, AccountSettings(), first)  # holds the session from here on
         waiting = asyncio.ensure_future(refresh(database, first))
-        token = first
-        for _ in range(2):
-            found = await sessions.refresh(session, VAULT, AccountSettings(), token)
-            assert isinstance(found, Opened)
-            token = found.refresh_token
         await until_it_waits(database)
+        assert isinstance(second, Opened)
+        third = await sessions.refresh(session, VAULT, AccountSettings(), second.refresh_token)
+        assert isinstance(third, Opened)
+        token = third.refresh_token
         assert not waiting.done()
     assert await waiting == token
     assert parts(await refresh(database, token))[1] == 3

@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from app import logs
@@ -30,7 +28,7 @@ from app.cli.serve import Server
 from app.http.app import create_app
 from app.http.armour import ConnectionLimits
 from app.http.metrics import Metrics
-from app.http.middleware import SECURITY, FaultBarrier, RequestLog
+from app.http.middleware import SECURITY, Front
 from app.http.protocol import Connection
 from app.resources import open_database
 from app.settings import Settings
@@ -58,8 +56,7 @@ class Site:
             Route("/door", self.door),
             Route("/large", self.large),
         ]
-        layers = [Middleware(RequestLog, metrics=Metrics()), Middleware(FaultBarrier)]
-        self.app: ASGIApp = Starlette(routes=routes, middleware=layers)
+        self.app: ASGIApp = Front(Router(routes), Metrics())
 
     async def hello(self, request: Request) -> Response:
         return Response(request.url.query or "hello")

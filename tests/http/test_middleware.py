@@ -6,15 +6,13 @@ import asyncio
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from app.http.metrics import Metrics
-from app.http.middleware import ABANDONED, FaultBarrier, HostCheck, RequestLog
+from app.http.middleware import ABANDONED, Front, Names
 
 NAMES = ("api.example.org", "*.example.net", "[::1]")
 
@@ -23,9 +21,9 @@ async def hello(request: Request) -> Response:
     return Response("hello")
 
 
-def client_of(*layers: Middleware, scheme: str = "http") -> httpx2.AsyncClient:
-    app = Starlette(routes=[Route("/{path:path}", hello)], middleware=layers)
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=f"{scheme}://test")
+def client_of(names: tuple[str, ...] = (), *, scheme: str = "http") -> httpx2.AsyncClient:
+    front = Front(Router([Route("/{path:path}", hello)]), Metrics(), names=Names(names))
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(front), base_url=f"{scheme}://test")
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -51,7 +49,7 @@ def client_of(*layers: Middleware, scheme: str = "http") -> httpx2.AsyncClient:
     ],
 )
 async def test_service_answers_to_its_own_names(host: str, own: bool) -> None:
-    async with client_of(Middleware(HostCheck, allowed=NAMES)) as client:
+    async with client_of(NAMES) as client:
         response = await client.get("/posts", headers={"host": host})
     assert response.status_code == (200 if own else 400)
     if not own:
@@ -59,19 +57,19 @@ async def test_service_answers_to_its_own_names(host: str, own: bool) -> None:
 
 
 async def test_second_host_is_refused() -> None:
-    async with client_of(Middleware(HostCheck, allowed=NAMES)) as client:
+    async with client_of(NAMES) as client:
         response = await client.get("/posts", headers=[("host", "api.example.org"), ("host", "a.example.net")])
     assert response.status_code == 400
 
 
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/health/live", 200), ("/healthy", 400)])
 async def test_probes_may_come_by_address(path: str, status: int) -> None:
-    async with client_of(Middleware(HostCheck, allowed=NAMES)) as client:
+    async with client_of(NAMES) as client:
         assert (await client.get(path, headers={"host": "10.0.0.7:8000"})).status_code == status
 
 
 async def test_every_name_is_right_where_none_is_given() -> None:
-    async with client_of(Middleware(HostCheck)) as client:
+    async with client_of() as client:
         assert (await client.get("/posts", headers={"host": "anything"})).status_code == 200
 
 
@@ -80,7 +78,7 @@ async def test_every_name_is_right_where_none_is_given() -> None:
 
 @pytest.mark.parametrize(("scheme", "value"), [("http", None), ("https", "max-age=31536000")])
 async def test_browsers_are_told_to_come_back_by_tls_where_they_came_so(scheme: str, value: str | None) -> None:
-    async with client_of(Middleware(RequestLog, metrics=Metrics()), scheme=scheme) as client:
+    async with client_of(scheme=scheme) as client:
         headers = (await client.get("/")).headers
     assert headers.get("strict-transport-security") == value
     assert headers["x-frame-options"] == "DENY"
@@ -88,6 +86,9 @@ async def test_browsers_are_told_to_come_back_by_tls_where_they_came_so(scheme: 
 
 
 # ---- cancelled requests ---------------------------------------------------------------------------------------------
+
+
+REQUEST: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
 
 
 async def cancelled(scope: Scope) -> list[Message]:
@@ -105,7 +106,7 @@ async def cancelled(scope: Scope) -> list[Message]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    task = asyncio.ensure_future(FaultBarrier(endless)(scope, receive, send))
+    task = asyncio.ensure_future(Front(endless, Metrics())(scope, receive, send))
     await waits.wait()
     task.cancel()
     await task
@@ -113,9 +114,9 @@ async def cancelled(scope: Scope) -> list[Message]:
 
 
 async def test_request_that_the_server_gave_up_ends_quietly() -> None:
-    assert await cancelled({"type": "http", ABANDONED: True}) == []
+    assert await cancelled({**REQUEST, ABANDONED: True}) == []
 
 
 async def test_other_cancellations_pass() -> None:
     with pytest.raises(asyncio.CancelledError):
-        await cancelled({"type": "http"})
+        await cancelled(REQUEST)

@@ -7,16 +7,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from app.data.rates import Left, MemoryStorage, Rates, TooMany
 from app.data.rules import ANONYMOUS, SERVICE, SYSTEM, Principal, Role, user
-from app.errors import BroadsheetError
+from app.http.metrics import Metrics
+from app.http.middleware import Front
 from app.http.rating import RequestRates, rate_headers
-from app.http.response import render_refusal
 from tests.conftest import Clock
 
 HOST = "203.0.113.9"
@@ -152,8 +151,8 @@ async def test_a_refusal_says_when_to_come_back(counted: RequestRates, clock: Cl
         await counted.count(request.scope, None)
         return Response("{}")
 
-    app = Starlette(routes=[Route("/", endpoint)], exception_handlers={BroadsheetError: render_refusal})
-    transport = httpx2.ASGITransport(app, client=(HOST, 1))
+    front = Front(Router([Route("/", endpoint)]), Metrics())
+    transport = httpx2.ASGITransport(front, client=(HOST, 1))
     clock.advance(45)
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         assert [(await client.get("/")).status_code for _ in range(2)] == [200, 200]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,17 +15,19 @@ from app.data.audit import Revision
 from app.data.base import Base
 from app.data.database import Database
 from app.data.rules import SYSTEM
-from app.importers import ghost, markdown
+from app.importers import ghost, loader, markdown
 from app.importers.loader import load
 from app.importers.records import NotAPost, Note, Place, PostRecord, Problem, Record, Source, TagRecord, UserRecord
 from app.importers.report import Report
 from app.models import Post, PostStatus, PostTag, Tag, User, UserRole
+from app.query import writer
 from app.repositories import Posts, Users
 from app.repositories.posts import WITH_AUTHOR_AND_TAGS
 from app.resources import CATALOG
-from tests.conftest import EPOCH, Statements
+from tests.conftest import EPOCH, Statements, delete_all_rows
 from tests.factories import make_post, make_user
 from tests.importers.checks import DATA
+from tests.query.kept import kept
 
 NOON = datetime(2021, 3, 24, 12, tzinfo=UTC)
 PLACE = Place("somewhere", 7)
@@ -122,6 +125,48 @@ async def test_co_authors_become_users_and_stand_in_the_report(database: Databas
     assert report.shared == {"a-post": ("jane", "remy")}
     assert report.authors == report.users_made == {"jane", "remy"}
     assert "a-post: jane (author), remy" in report.lines(verbose=True)
+
+
+async def test_an_import_leaves_what_single_inserts_leave(database: Database) -> None:
+    later = datetime(2022, 1, 1, 8, 30, 0, 120000, UTC)
+    users = [user_record(email="jane@x.org", created_at=NOON), user_record("remy", role="admin", banned_until=later)]
+    tags = [TagRecord("lonely", PLACE, NOON, later), TagRecord("Äpfel", PLACE)]
+    posts = [
+        post_record(
+            "first", content='a\tb\r\n"\\N\\', tags=("Äpfel", "news", "Zebra"), created_at=NOON, updated_at=later
+        ),
+        post_record("second", status="draft", published_at=None, author="remy", content="", tags=()),
+        post_record("third", content="\ufeff👩‍🚀\u2028", tags=("news", "lonely")),
+    ]
+    await run(database, *users, *tags, *posts)
+    imported = await kept(database)
+    await delete_all_rows(database)
+    await insert_one_by_one(database, users, tags, posts)
+    assert imported == await kept(database)
+    assert [row["operation"] for row in imported["revisions"]] == ["insert"] * 5
+    assert len(imported["links"]) == 5
+
+
+async def insert_one_by_one(
+    database: Database, users: list[UserRecord], tags: list[TagRecord], posts: list[PostRecord]
+) -> None:
+    async def insert(model: type[Base], record: Any, *names: str, **more: Any) -> int:
+        async with database.writing(SYSTEM) as session:
+            times = {"created_at": record.created_at, "updated_at": record.updated_at or record.created_at}
+            values = {name: getattr(record, name) for name in names} | times | more
+            (row,) = await writer.insert(session, CATALOG.of(model), [values])
+            return int(row["id"])
+
+    # in the order of an import: tags by name, those that have a line before the others
+    names = sorted({tag for post in posts for tag in post.tags} - {tag.name for tag in tags})
+    made = [*tags, *(TagRecord(name, PLACE) for name in names)]
+    ids = {tag.name: await insert(Tag, tag, "name") for tag in made}
+    person = ("username", "full_name", "email", "is_active", "banned_until")
+    owners = {user.username: await insert(User, user, *person, role=UserRole(user.role)) for user in users}
+    for post in posts:
+        status = PostStatus(post.status)
+        more = {"user_id": owners[post.author or ""], "status": status, "tags": [ids[name] for name in post.tags]}
+        await insert(Post, post, "slug", "title", "content", "published_at", **more)
 
 
 # ---- what exists ----------------------------------------------------------------------------------------------------
@@ -298,6 +343,46 @@ async def test_a_batch_costs_the_same_statements_whatever_its_size(database: Dat
     assert await cost(80, 1000) <= 4  # nothing to write: users, tags, posts, their tags
     # update: the same look-ups, then lock, links, columns, revisions
     assert await cost(5, 100, content="New") == await cost(80, 1000, content="New")
+
+
+async def test_statistics_are_made_when_many_posts_are_there_and_after_the_last(
+    database: Database, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "MANY", 3)
+
+    async def counts(first: int, last: int, batch: int) -> int:
+        statements.clear()
+        await run(database, user_record(), *(post_record(f"post-{n}") for n in range(first, last)), batch=batch)
+        return statements.texts.count("ANALYZE posts")
+
+    assert await counts(0, 6, batch=2) == 2
+    assert await counts(6, 8, batch=1) == 1  # never many
+    assert await counts(8, 12, batch=100) == 1  # the many are the last
+    assert await counts(0, 12, batch=2) == 0  # all are there
+
+
+async def test_next_batch_is_read_while_one_is_written(database: Database) -> None:
+    reading = threading.Event()
+
+    def records() -> Iterator[Record]:
+        yield post_record("one", author=None, authors=())
+        reading.set()
+        yield post_record("two", author=None, authors=())
+
+    seen = []
+    source = Source("test", 2, records())
+    await load(database, source, batch=1, progress=lambda report: seen.append(reading.wait(5)))
+    assert seen == [True, True]
+
+
+async def test_reader_that_fails_does_not_take_the_batch_before_along(database: Database) -> None:
+    def records() -> Iterator[Record]:
+        yield post_record("one", author=None, authors=())
+        raise LookupError("the end")
+
+    with pytest.raises(LookupError):
+        await load(database, Source("test", 2, records()), batch=1)
+    assert list(await posts_of(database)) == ["one"]
 
 
 async def test_statistics_are_kept(spare_url: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from starlette.responses import Response
 
-from app.accounts import passwords, people, sessions
+from app.accounts import entrance, passwords, people, sessions
 from app.accounts.one_time import Kind
 from app.accounts.passwords import WeakPassword
 from app.accounts.people import Account, acting
@@ -23,6 +25,7 @@ from app.data.rules import SYSTEM, Values
 from app.data.session import AppSession
 from app.errors import BadValue
 from app.models.names import clean_email, clean_username
+from app.settings import AccountSettings
 
 # ---- sign-up --------------------------------------------------------------------------------------------------------
 
@@ -135,31 +138,35 @@ async def _with_password(ask: Ask, body: Mapping[str, Any]) -> Response:
     name, password = _name(body), text(body, PASSWORD)
     if password is None:
         raise refusals.invalid("missing email or password")
-    throttle = ask.accounts.throttle
+    accounts, throttle = ask.accounts, ask.accounts.throttle
     await throttle.token(ask.database)
     with passwords.place():
         await throttle.sign_in(ask.database, name)
-        async with ask.database.reading(SYSTEM) as session:
-            account = await people.by_name(session, name)
-        right = await passwords.verify(password, account.hashed_password if account else None)
-    if not right or account is None:
+        known = await entrance.find(ask.database, accounts.settings.accounts, name)
+        right = await passwords.verify(password, known.hashed_password if known else None)
+    if not right or known is None or known.hashed_password is None:
         raise refusals.bad_credentials()
     await throttle.signed_in(ask.database, name)
-    stale = account.hashed_password is not None and passwords.needs_rehash(account.hashed_password)
-    renewed = await passwords.rehashed(password) if stale else None
+    old = known.hashed_password
+    renewed = await passwords.rehashed(password) if passwords.needs_rehash(old) else None
 
     async def work(session: AppSession) -> tuple[Account, Opened]:
-        await people.lock(session, account.id)
-        known = await people.by_id(session, account.id)
-        if known is None or known.changed_at != account.changed_at:
+        permit = partial(_permit, settings=accounts.settings.accounts, now=session.unit.now)
+        entered = await entrance.enter(session, accounts.vault, accounts.settings.accounts, known, permit)
+        if entered is None:
             raise refusals.bad_credentials()
-        entered = await begun(session, ask, known, "password")
-        if renewed is not None and account.hashed_password is not None:
-            await people.renew_hash(session, account.id, account.hashed_password, renewed)
+        if renewed is not None:
+            await people.renew_hash(session, known.id, old, renewed)
         return entered
 
-    found, opened = await ask.write(acting(account.id), work)
-    return await session_answer(ask, found, opened, weak=_weakness(ask, password))
+    return await session_answer(ask, *await ask.write(acting(known.id), work), weak=_weakness(ask, password))
+
+
+def _permit(account: Account, settings: AccountSettings, now: datetime) -> None:
+    if account.is_banned(now):
+        raise refusals.banned(400)
+    if account.email_confirmed_at is None and settings.confirm_email:
+        raise refusals.Refusal(400, "email_not_confirmed", "Email not confirmed")
 
 
 async def _refresh(ask: Ask, body: Mapping[str, Any]) -> Response:

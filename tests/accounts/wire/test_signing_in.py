@@ -265,8 +265,8 @@ async def test_statements_of_each_call(here: Installation, bob: Account, stateme
     turns = 2 if here.database.name == "postgresql" else 0
     # the address, the name, user, credentials, revision, the user again, then the session's three
     assert sign_up == 9 + turns
-    # the account; in the unit of work its lock, once more, its last sign-in, sessions that are over, the new one
-    assert sign_in == 6
+    # the hash; in the unit of work the user with the last sign-in, and the session
+    assert sign_in == 3
     # the session, its next token, the account
     assert refresh == 3
     # the standing, the account
