@@ -1,18 +1,19 @@
 # `make` prints what there is to do. Nothing is needed but python3 (3.11 or newer) and a package index.
 # PYTHON=python3.13 chooses the interpreter of a new .venv; ARGS="..." is handed to pytest (test), to the reliability
-# tests (torture) or to uv (lock).
+# tests (torture), to the benchmarks (bench) or to uv (lock).
 
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+BENCH := .bench
 JS := tests/clients/js
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fast torture test-clients check format migrate revision demo bench-quick lock clean
+.PHONY: help run test test-fast torture test-clients check format migrate revision demo bench bench-quick lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,17 +56,21 @@ revision: $(VENV)/.dev ## Write a migration from the models and try it on both d
 demo: $(VENV)/.run ## Fill the database with sample content
 	@exec $(VENV)/bin/broadsheet demo
 
-bench-quick: $(VENV)/.dev ## Run the short form of the benchmarks
-	@$(if $(wildcard bench/__main__.py),exec $(PY) -m bench --quick,echo "no benchmarks yet")
+bench: $(VENV)/.dev $(BENCH)/.installed ## Measure the service beside its peers and write docs/performance.md (ARGS="--only one")
+	@exec $(PY) -m bench $(ARGS)
+
+bench-quick: $(VENV)/.dev $(BENCH)/.installed ## Run the short form of the benchmarks: do they work
+	@exec $(PY) -m bench --quick $(ARGS)
 
 # ---- environment -------------------------------------------------------------------------------------------------
 # A stamp file stands for an installed lock, so a second call installs nothing. dev.txt contains all of run.txt at the
 # same versions, so .dev satisfies .run. uv is several times faster; where it cannot be had, or cannot reach the index
 # that pip is configured for, pip reads the same hashed lock.
 
-install = { $(UV) pip install -q --python $(PY) --no-deps $(1) 2>>$(VENV)/uv.log \
+install = $(call install-with,$(PY),$(1))
+install-with = { $(UV) pip install -q --python $(1) --no-deps $(2) 2>>$(VENV)/uv.log \
 	|| { echo "uv could not install (see $(VENV)/uv.log), trying pip"; \
-	     $(PY) -m pip install -q --disable-pip-version-check --no-deps $(1); }; }
+	     $(1) -m pip install -q --disable-pip-version-check --no-deps $(2); }; }
 
 $(VENV)/.run: requirements/run.txt pyproject.toml $(PY)
 	@echo "installing what the service needs into $(VENV)"
@@ -89,6 +94,13 @@ $(PY):
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt || true
 
+# The peers of the benchmarks have an environment of their own: the service and its tests never see them.
+$(BENCH)/.installed: requirements/bench.txt $(VENV)/.dev
+	@echo "installing what the service is compared with into $(BENCH)/venv"
+	@test -x $(BENCH)/venv/bin/python || $(PY) -m venv --clear $(BENCH)/venv
+	@$(call install-with,$(BENCH)/venv/bin/python,--require-hashes -r requirements/bench.txt)
+	@touch $@
+
 # The lock brings a Node of its own, so the clients run on the version that they ask for, whatever the machine has.
 $(JS)/node_modules/.installed: $(JS)/package-lock.json $(JS)/package.json $(JS)/.npmrc
 	@echo "installing the JavaScript clients into $(JS)/node_modules"
@@ -102,9 +114,10 @@ lock: $(VENV)/.dev ## Write requirements/*.txt from pyproject.toml (ARGS=--upgra
 	$(COMPILE) pyproject.toml --group build --group test --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt
 	echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
+	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	@! grep -nE '://|--index|--extra|--find-links' requirements/*.txt
 
 clean: ## Remove .venv, caches and build products (data/ stays)
-	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info \
+	rm -rf $(VENV) $(BENCH) $(JS)/node_modules build dist *.egg-info \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The Django project that `bench/peers/django_ninja.py` serves."""
