@@ -26,6 +26,7 @@ from app.data.clock import Clock, now
 from app.data.counters import PoolCounters
 from app.data.failpoints import Point
 from app.data.lanes import Lane, Lanes
+from app.data.line import Turn
 from app.data.pools import Pools
 from app.data.retrying import ATTEMPTS, repeat
 from app.data.rules import Principal, Role
@@ -152,9 +153,16 @@ class Database:
     @contextlib.asynccontextmanager
     async def writing(self, who: Principal, *, request_id: str | None = None) -> AsyncGenerator[AppSession]:
         """One unit of work: flushed and committed when the block ends, rolled back when it raises. Not to be nested."""
+        async with self._unit(who, request_id) as session:
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def _unit(
+        self, who: Principal, request_id: str | None, *, shared: bool = False
+    ) -> AsyncGenerator[AppSession]:
         with self.translated():
-            async with self.pools.writing.lend() as lane:
-                session = self._session(lane, Unit(who, self.clock(), request_id), write=True)
+            async with self.pools.turn(shared=shared) as place:
+                session = self._session(place, Unit(who, self.clock(), request_id), write=True)
                 try:
                     if failpoints.ON:
                         await failpoints.reach(Point.CHECKED_OUT)
@@ -176,11 +184,12 @@ class Database:
         keep: bool = True,
     ) -> T:
         """Run a whole unit of work, and again when the database asks for that; `keyed` as in `retrying`. `work` must
-        have no effect elsewhere. Unless it is to be kept, all is undone, and its result returned all the same.
+        have no effect elsewhere. Unless it is to be kept, all is undone, and its result returned all the same. As it
+        may be repeated, it may share its transaction with others (`line`).
         """
 
         async def unit() -> T:
-            async with self.writing(who, request_id=request_id) as session:
+            async with self._unit(who, request_id, shared=attempts > 1) as session:
                 result = await work(session)
                 if not keep:
                     await session.rollback()
@@ -188,9 +197,10 @@ class Database:
 
         return await repeat(unit, self.counters, attempts=attempts, keyed=keyed)
 
-    def _session(self, lane: Lane, unit: Unit, *, write: bool) -> AppSession:
+    def _session(self, place: Lane | Turn, unit: Unit, *, write: bool) -> AppSession:
+        lane, turn = (place.lane, place) if isinstance(place, Turn) else (place, None)
         assert lane.connection is not None
-        transaction = Transaction(lane.connection, lane.driver, engines.OPENING[write], self._observe)
+        transaction = Transaction(lane.connection, lane.driver, engines.OPENING[write], self._observe, turn)
         patience = self.patience(unit.who)
         return AppSession(
             lane.connection,
@@ -206,7 +216,9 @@ class Database:
             await failpoints.reach(Point.COMMITTING)
         committed = False
         try:
-            await finish(_committed(session))
+            if session.in_transaction():  # SQLAlchemy must commit what it has begun itself
+                await finish(session.commit())
+            await session.transaction.commit()
             committed = True
             if failpoints.ON:
                 await failpoints.reach(Point.COMMITTED)
@@ -302,11 +314,6 @@ class Database:
             return True
         async with self._writer() as connection:
             return bool(await connection.scalar(text("SHOW transaction_read_only")) == "off")
-
-
-async def _committed(session: AppSession) -> None:
-    """SQLAlchemy must commit what it has begun itself, and knows what else was done in it."""
-    await (session if session.in_transaction() else session.transaction).commit()
 
 
 async def _end(session: AppSession) -> None:

@@ -282,8 +282,11 @@ def _begin_with(engine: AsyncEngine, sql: str) -> None:
     """Unless Steps have begun on the same connection."""
 
     def begin(connection: Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
+        adapter: Any = connection.connection.dbapi_connection
+        driver: SqliteConnection = adapter.driver_connection
+        if driver.share is not None:
+            adapter.run_async(lambda driver: driver.open(sql))
+        elif not driver.in_transaction:
             connection.exec_driver_sql(sql)
 
     event.listen(engine.sync_engine, "begin", begin)

@@ -147,6 +147,11 @@ def too_slow() -> BroadsheetError:
     return _answer(Fault("57014"))
 
 
+def undone() -> BroadsheetError:
+    """The transaction ended that a unit of work shared with others: nothing of it was kept."""
+    return _answer(Fault("40001"))
+
+
 def no_connection() -> BroadsheetError:
     """Every connection is taken and none came free in time."""
     return _answer(Fault("PGRST003"))

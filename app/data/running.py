@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -57,12 +58,15 @@ async def _copy(driver: Any, statement: Statement, seconds: float) -> Sequence[A
 
 class Job(Generic[T]):
     """All statements of a unit, as one function for SQLite's thread. Without an `opening` they share one snapshot; else
-    they are part of a transaction, which the opening begins unless it is open.
+    they are part of a transaction, which the opening begins unless it is open, or a `share` of one.
     """
 
-    def __init__(self, steps: Steps[T], *, opening: str = "", observe: Observe = unobserved) -> None:
+    def __init__(
+        self, steps: Steps[T], *, opening: str = "", share: Share | None = None, observe: Observe = unobserved
+    ) -> None:
         self.steps = steps
         self.opening = opening
+        self.share = share
         self.observe = observe
         self.stopped = False  # no further statement may start
         self.done = False
@@ -72,9 +76,11 @@ class Job(Generic[T]):
         self.connection = connection
         try:
             self._stop_here()
+            if self.share is not None:
+                self.share.open(connection, self.opening)
+            elif self.opening and not connection.in_transaction:
+                connection.execute(self.opening)
             if self.opening:
-                if not connection.in_transaction:
-                    connection.execute(self.opening)
                 return self._run(connection)
             connection.execute("BEGIN")
             try:
@@ -102,11 +108,14 @@ class Job(Generic[T]):
         if self.stopped:
             raise sqlite3.OperationalError("interrupted")
 
-    async def stop(self) -> None:
-        """Ask until the job is over: an interrupt stops only a statement that is running at that moment."""
+    async def stop(self, patience: float = 0) -> None:
+        """Ask until the job is over: an interrupt stops only a statement that is running at that moment. One that ends
+        by itself within so many seconds is left alone.
+        """
         self.stopped = True
+        until = time.monotonic() + patience
         while not self.done:
-            if self.connection is not None:
+            if self.connection is not None and time.monotonic() >= until:
                 self.connection.interrupt()
             await asyncio.sleep(0.002)
 
@@ -163,6 +172,52 @@ async def run_on_sqlite(driver: Any, job: Job[T], seconds: float) -> T:
         timer.cancel()
 
 
+class Share:
+    """One unit's share of a transaction in which units of work follow each other. Its functions run on the thread."""
+
+    __slots__ = ("opened", "saved")
+
+    def __init__(self) -> None:
+        self.opened = False
+        self.saved = False  # a savepoint stands, its own or that of the unit before
+
+    def open(self, connection: sqlite3.Connection, opening: str) -> None:
+        """Before the first statement: begins the transaction, or sets a savepoint behind what others wrote in it."""
+        if self.opened and connection.in_transaction:
+            return
+        if self.opened:  # SQLite has ended it: what follows would be kept at once
+            raise faults.undone()
+        if not connection.in_transaction:
+            connection.execute(opening)
+            self.saved = False
+        else:
+            if self.saved:
+                connection.execute("RELEASE unit")
+            connection.execute("SAVEPOINT unit")
+            self.saved = True
+        self.opened = True
+
+    def undo(self, connection: sqlite3.Connection) -> None:
+        """What this unit did; all of it where SQLite cannot tell them apart."""
+        if not self.opened:
+            return
+        self.opened = False
+        with contextlib.suppress(sqlite3.OperationalError):  # the last interrupt may come late and hit this instead
+            if self.saved and connection.in_transaction:
+                connection.execute("ROLLBACK TO unit")
+                return
+        connection.rollback()
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """What cannot be committed is rolled back."""
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.rollback()
+        raise
+
+
 class CursorsKnown(sqlite3.Connection):
     """Can end what is half read: an interrupt holds, for ROLLBACK too, until no statement is left in the middle."""
 
@@ -183,7 +238,11 @@ class CursorsKnown(sqlite3.Connection):
 class SqliteConnection(aiosqlite.Connection):
     """May be stopped while it is closed, as SQLAlchemy does where it is cancelled there: one of the two would wait for
     a thread that the other has ended, and the file would stay open.
+
+    With a `share`, what SQLAlchemy takes for a transaction of its own is that.
     """
+
+    share: Share | None = None
 
     def __init__(self, path: str, **options: Any) -> None:
         super().__init__(partial(sqlite3.connect, path, factory=CursorsKnown, **options), iter_chunk_size=64)
@@ -194,6 +253,21 @@ class SqliteConnection(aiosqlite.Connection):
         if self._stopping is None:
             self._stopping = super().stop()
         return self._stopping
+
+    async def open(self, opening: str) -> None:
+        """The share. Not even a cancelled caller leaves before that is done."""
+        assert self.share is not None
+        await finish(on_thread(self, partial(self.share.open, opening=opening)))
+
+    async def commit(self) -> None:
+        if self.share is None:  # else not before all the others
+            await super().commit()
+
+    async def rollback(self) -> None:
+        if self.share is None:
+            await super().rollback()
+        else:
+            await on_thread(self, self.share.undo)
 
     async def close(self) -> None:
         if self._stopping is None:
@@ -235,13 +309,13 @@ async def halt(driver: Any) -> None:
     await ending
 
 
-async def finish(work: Coroutine[Any, Any, T]) -> T:
+async def finish(work: Awaitable[T]) -> T:
     """Await to the end, however often the caller is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.wait({task})
+            await _over(task)
         except asyncio.CancelledError as exc:
             cancelled = exc
     if cancelled is None:
@@ -249,3 +323,15 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
     if not task.cancelled():
         task.exception()  # seen: the cancellation goes first
     raise cancelled
+
+
+async def _over(task: asyncio.Future[Any]) -> None:
+    """Back when it is; a caller who is cancelled does not take it along. `asyncio.wait` takes four times as long."""
+    waiter = asyncio.get_running_loop().create_future()
+
+    def wake(task: asyncio.Future[Any]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    await waiter

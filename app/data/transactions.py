@@ -14,22 +14,30 @@ from typing import Any, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.data import faults
+from app.data.line import Turn
 from app.data.running import Job, Observe, finish, on_thread, run_on_asyncpg, run_on_sqlite
 from app.data.steps import Steps
 
 T = TypeVar("T")
 
+PATIENCE = 0.02  # seconds
+
 
 class Transaction:
-    """Of a connection that SQLAlchemy has checked out, with its `driver`. `opening` is what begins it on SQLite."""
+    """Of a connection that SQLAlchemy has checked out, with its `driver`. `opening` is what begins it on SQLite, where
+    it may be a `turn` in one that others share.
+    """
 
-    __slots__ = ("_adapter", "connection", "driver", "observe", "opening", "sqlite")
+    __slots__ = ("_adapter", "connection", "driver", "observe", "opening", "sqlite", "turn")
 
-    def __init__(self, connection: AsyncConnection, driver: Any, opening: str, observe: Observe) -> None:
+    def __init__(
+        self, connection: AsyncConnection, driver: Any, opening: str, observe: Observe, turn: Turn | None = None
+    ) -> None:
         self.connection = connection
         self.driver = driver
         self.opening = opening
         self.observe = observe
+        self.turn = turn
         self.sqlite = connection.dialect.name == "sqlite"
         self._adapter: Any = None if self.sqlite else _adapter_of(connection)
 
@@ -48,11 +56,13 @@ class Transaction:
 
     async def _run_on_sqlite(self, steps: Steps[T], seconds: float) -> T:
         """Not even a cancelled caller leaves before the job is over: the rollback that follows uses the same thread."""
-        job = Job(steps, opening=self.opening, observe=self.observe)
+        share = None if self.turn is None else self.turn.share
+        job = Job(steps, opening=self.opening, share=share, observe=self.observe)
         try:
             return await run_on_sqlite(self.driver, job, seconds)
         except asyncio.CancelledError:
-            await finish(job.stop())
+            # a write that is stopped takes along what other units wrote
+            await finish(job.stop(PATIENCE if share is not None and share.saved else 0))
             raise
 
     async def _begin(self) -> None:
@@ -69,11 +79,13 @@ class Transaction:
     def is_open(self) -> bool:
         if self.connection.invalidated:
             return False
+        if self.turn is not None:
+            return self.turn.share.opened and not self.turn.kept
         return bool(self.driver.in_transaction) if self.sqlite else self._adapter._transaction is not None
 
     async def commit(self) -> None:
-        """Where a transaction is open still."""
-        await self._end("commit")
+        """Where a transaction is open still. Not even a cancelled caller is back before that is done."""
+        await finish(self._end("commit")) if self.turn is None else await self.turn.keep()
 
     async def rollback(self) -> None:
         """What SQLAlchemy knows of the connection is rolled back by itself."""
@@ -81,6 +93,9 @@ class Transaction:
             await self._end("rollback")
 
     async def _end(self, how: str) -> None:
+        if self.turn is not None:
+            await on_thread(self.driver, self.turn.share.undo)
+            return
         if self.sqlite:
             if self.driver.in_transaction:
                 await on_thread(self.driver, _committed if how == "commit" else _rolled_back)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.data import engines
@@ -64,12 +64,13 @@ async def test_writers_begin_immediate_and_readers_do_not_block_them(spare_url: 
     sent: list[str] = []
     async with Database(spare_url, catalog) as database:
         if database.name == "sqlite":
-            event.listen(database.writer.sync_engine, "before_cursor_execute", lambda *a: sent.append(a[2]))
+            async with database.pools.writing.lend() as lane:
+                await lane.driver.set_trace_callback(sent.append)
         async with database.reading(SYSTEM) as reader:
             await (await reader.connection()).execute(text("SELECT * FROM tags"))
             async with database.writing(SYSTEM) as writer:
                 await (await writer.connection()).execute(text("DELETE FROM tags"))
-    assert sent == (["BEGIN IMMEDIATE", "DELETE FROM tags"] if database.name == "sqlite" else [])
+    assert sent == (["BEGIN IMMEDIATE", "DELETE FROM tags", "COMMIT"] if database.name == "sqlite" else [])
 
 
 async def test_ddl_and_savepoints_are_rolled_back(database: Database) -> None:

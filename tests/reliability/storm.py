@@ -19,7 +19,7 @@ from sqlalchemy import insert
 from app.accounts.keys import load_keys
 from app.accounts.passwords import hash_password
 from app.data import database as databases
-from app.data import engines, failpoints, lanes, running
+from app.data import engines, failpoints, lanes, line, running, transactions
 from app.data.database import Database
 from app.data.failpoints import Point
 from app.data.rules import SYSTEM
@@ -252,6 +252,8 @@ def without_shields() -> Generator[None]:
     with (
         replaced(databases, "finish", unshielded),
         replaced(lanes, "finish", unshielded),
+        replaced(line, "finish", unshielded),
+        replaced(transactions, "finish", unshielded),
         replaced(engines, "finish", unshielded),
         replaced(running, "finish", unshielded),
     ):
@@ -270,7 +272,7 @@ def without_check_interval() -> Generator[None]:
 def without_interrupt() -> Generator[None]:
     """A statement of SQLite goes on to its end."""
 
-    async def wait(job: Job[Any]) -> None:
+    async def wait(job: Job[Any], patience: float = 0) -> None:
         job.stopped = True
         while not job.done:  # noqa: ASYNC110  # as the original
             await asyncio.sleep(0.002)
