@@ -9,7 +9,7 @@ from html import escape
 
 from bench.figures import Row
 from bench.table import OURS
-from bench.variants import VARIANTS
+from bench.variants import LOGGED, VARIANTS
 
 PANELS = (
     ("postgresql", "list-random", "PostgreSQL: 20 posts with author and tags, random pages"),
@@ -36,7 +36,8 @@ def draw(rows: Sequence[Row]) -> str:
     parts: list[str] = []
     top = 8
     for database, load, title in PANELS:
-        shown = [row for row in rows if (row.database, row.load) == (database, load) and not row.errors]
+        found = [row for row in rows if (row.database, row.load) == (database, load) and not row.errors]
+        shown = [row for row in found if row.variant != LOGGED]
         if shown:
             parts += _panel(title, shown, top)
             top += HEAD + STEP * len(shown) + GAP

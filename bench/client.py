@@ -27,6 +27,7 @@ from bench.processes import Failed, cpu_seconds
 BUFFER = 1 << 18
 PATIENCE = 30  # seconds without any answer after which a server is given up
 MOST_ERRORS = 1000
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Measured:
 
 
 class Connection:
-    __slots__ = ("began", "chunked", "missing", "port", "sock")
+    __slots__ = ("began", "body", "chunked", "missing", "port", "sock")
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -76,6 +77,7 @@ class Connection:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.missing = 0  # bytes of the body that is on its way
+        self.body = 0  # bytes that came of one whose length is not told
         self.chunked = False
 
     def send(self, request: bytes) -> None:
@@ -120,6 +122,11 @@ class Client:
         while (now := perf_counter()) < until and self.busy:
             self.turn()
         return now - began
+
+    def close(self) -> None:
+        for connection in self.connections.values():
+            connection.sock.close()
+        self.poll.close()
 
     def finish(self) -> None:
         """Waits for the answers that are on their way."""
@@ -167,6 +174,7 @@ class Client:
             self.wrong(f"{status.decode()} {bytes(buffer[end:size])[:500].decode(errors='replace')}")
         if at < 0 and b"\r\ntransfer-encoding: chunked" in head:
             connection.chunked = True
+            connection.body = -end
             self.chunk(connection, size)
             return
         connection.missing = length - (size - end)
@@ -175,9 +183,13 @@ class Client:
 
     def chunk(self, connection: Connection, size: int) -> None:
         """JSON holds no line breaks of its own, and only one answer is on its way: this end is the last chunk's."""
-        if self.buffer.endswith(b"0\r\n\r\n", 0, size):
-            connection.chunked = False
-            self.next(connection)
+        connection.body += size
+        if not self.buffer.endswith(LAST_CHUNK, 0, size):
+            return
+        connection.chunked = False
+        if connection.body < self.least:
+            self.wrong(f"a body of {connection.body} bytes, with its chunks")
+        self.next(connection)
 
     def next(self, connection: Connection) -> None:
         if connection.missing < 0:
@@ -197,6 +209,7 @@ class Client:
     def lost(self, connection: Connection) -> None:
         """Its request counts as an error; another connection takes its place."""
         self.wrong("the connection was closed before the answer")
+        self.latencies.append(perf_counter() - connection.began)
         self.poll.unregister(connection.sock)
         del self.connections[connection.sock.fileno()]
         connection.sock.close()
@@ -221,29 +234,27 @@ def requests(order: Order) -> Iterator[bytes]:
 
 def measure(order: Order) -> Measured:
     """Raises Failed."""
-    client = Client(order)
-    client.begin()
-    client.run(order.warmup)
-    client.latencies, client.errors, client.first_error = [], 0, ""
-    before = cpu_seconds(order.servers, order.databases)
-    own = process_time()
-    seconds = client.run(order.seconds)
-    own = process_time() - own
-    server, database = (
-        now - then for now, then in zip(cpu_seconds(order.servers, order.databases), before, strict=True)
-    )
-    latencies = sorted(client.latencies)
-    client.finish()
+    with contextlib.closing(Client(order)) as client:
+        client.begin()
+        client.run(order.warmup)
+        client.latencies, client.errors, client.first_error = [], 0, ""
+        before = cpu_seconds(order.servers, order.databases)
+        own = process_time()
+        seconds = client.run(order.seconds)
+        own = process_time() - own
+        after = cpu_seconds(order.servers, order.databases)
+        latencies, errors = sorted(client.latencies), client.errors
+        client.finish()
     return Measured(
-        requests=len(latencies) - client.errors,
+        requests=len(latencies) - errors,
         seconds=seconds,
         p50_ms=percentile(latencies, 0.5) * 1000,
         p99_ms=percentile(latencies, 0.99) * 1000,
         errors=client.errors,
         first_error=client.first_error,
         answers={status.decode(): count for status, count in client.accepted.items()},
-        server_cpu=server,
-        database_cpu=database,
+        server_cpu=after[0] - before[0],
+        database_cpu=after[1] - before[1],
         client_cpu=own,
     )
 

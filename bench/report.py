@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import chart
 from bench.figures import Row, find, ratio
-from bench.goals import GOALS, Goal
+from bench.goals import GOALS, MEMORY, RATE, Goal
 from bench.table import OURS, grid, number, spread
 from bench.variants import VARIANTS
 
@@ -78,7 +78,8 @@ def _row(row: Row, ours: Row | None) -> list[str]:
     if row.errors:
         reason = row.first_error.splitlines()[0][:120] if row.first_error else ""
         return [_name(row), f"failed: {reason}", "", "", "", "", "", ""]
-    compared = None if row is ours else ratio(ours, row)
+    measure = MEMORY if row.median(MEMORY) else RATE  # where memory was measured, the rate is beside the point
+    compared = None if row is ours else ratio(ours, row, measure)
     numbers = ("requests_per_second", "p50_ms", "p99_ms", "server_cpu_us", "database_cpu_us", "memory_mib")
     cells = [_figure(row.median(name)) for name in numbers]
     return [_name(row), *cells, "" if compared is None else spread(compared)]

@@ -23,13 +23,12 @@ from bench.dialects import Request
 from bench.peers import pocketbase
 from bench.processes import Failed, Process, free_port
 from bench.store import ROOT, Store
-from bench.variants import Variant
+from bench.variants import LOGGED, Variant
 
 PEERS_PYTHON = ROOT / ".bench" / "venv" / "bin" / "python"
 PATIENCE = 60  # seconds for a server to answer
 POLL = 0.005
 HEALTH = {"broadsheet": "/health/ready", "peer": "/health", "nothing": "/health", "pocketbase": pocketbase.HEALTH}
-LOGGED = "broadsheet-logged"
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
 
 

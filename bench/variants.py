@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.store import Backend
 
+LOGGED = "broadsheet-logged"
 BOTH = frozenset(Backend)
 POSTGRESQL = frozenset({Backend.POSTGRESQL})
 SQLITE = frozenset({Backend.SQLITE})
@@ -31,7 +32,7 @@ VARIANTS = {
     for variant in (
         Variant("broadsheet", "this service, all rules on, no log of requests", "broadsheet"),
         Variant(
-            "broadsheet-logged",
+            LOGGED,
             "the same with a line in its log for each request, as it starts by default",
             "broadsheet",
             loads=frozenset({"list-random", "one"}),

@@ -4,6 +4,8 @@ is what `make bench-quick` shows.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from app.accounts import passwords
 from app.models import Base
 from bench import agreement, audit, chart, dialects, figures, goals, importing, loads, report, table
-from bench.client import percentile
+from bench.client import Measured, Order, measure, percentile
 from bench.data import FULL, PASSWORD, PASSWORD_HASH, POOR, SMALL, Rows, Sizes
 from bench.figures import Round, Row
 from bench.variants import VARIANTS
@@ -129,6 +131,69 @@ def test_every_variant_can_do_a_load_and_every_peer_is_there() -> None:
 def test_import_file_names_users_and_tags_before_posts() -> None:
     kinds = [next(iter(json.loads(line))) for line in importing.lines(Rows(TINY))]
     assert kinds == ["broadsheet"] + ["user"] * 120 + ["tag"] * 12 + ["post"] * 40
+
+
+# ---- the load generator ----------------------------------------------------------------------------------------------
+
+WHOLE = [b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", b'{"ok": ', b"true}"]
+CHUNKED = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\ntr", b"ue\r\n", b"0\r\n\r\n"]
+BROKEN = [b"HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\noops"]
+LONG = [b"HTTP/1.1 200 OK\r\ncontent-length: 12000\r\n\r\n", b"x" * 12_000]
+SOME = 5
+
+
+async def answered(first: list[bytes], then: list[bytes], load: str = "empty") -> tuple[Measured, int]:
+    """What the load generator says of a server that gives the first answer to SOME requests and the other one to all
+    after them, and how often it was asked. An answer comes in pieces; one without any is an end.
+    """
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked += 1
+                pieces = first if asked <= SOME else then
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(0)  # a turn of the loop: the pieces are sent one by one
+                if not pieces:
+                    break
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        order = Order("peer", load, TINY, 1, [port], connections=2, seconds=0.2, warmup=0.0)
+        return await asyncio.to_thread(measure, order), asked
+
+
+@pytest.mark.parametrize("pieces", [WHOLE, CHUNKED], ids=["with a length", "in chunks"])
+async def test_answers_in_pieces_are_each_counted_once(pieces: list[bytes]) -> None:
+    said, asked = await answered(pieces, pieces)
+    assert said.errors == 0
+    assert said.answers == {"200": asked}
+    assert asked - 2 <= said.requests <= asked  # two are on their way when the time is over
+    assert 0 < said.p50_ms <= said.p99_ms
+
+
+async def test_another_status_is_an_error_with_its_body() -> None:
+    said, asked = await answered(BROKEN, WHOLE)
+    assert said.errors == SOME
+    assert said.first_error == "500 oops"
+    assert said.answers == {"200": asked - SOME}
+
+
+@pytest.mark.parametrize("pieces", [WHOLE, CHUNKED], ids=["with a length", "in chunks"])
+async def test_an_answer_without_its_rows_is_an_error(pieces: list[bytes]) -> None:
+    said, _ = await answered(pieces, LONG, "list-same")
+    assert said.errors == SOME
+
+
+async def test_a_connection_that_ends_is_an_error_and_replaced() -> None:
+    said, asked = await answered([], WHOLE)
+    assert said.first_error == "the connection was closed before the answer"
+    assert said.errors == SOME < asked
 
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
