@@ -27,6 +27,7 @@ from tests.accounts.conftest import (
     set_user,
 )
 from tests.accounts.hashing import held, until, waiting
+from tests.accounts.test_sessions import until_it_waits
 from tests.conftest import EPOCH, Clock, Statements
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -182,6 +183,22 @@ async def test_password_that_changes_while_it_is_checked_lets_nobody_in(
         hasher.may_go.set()
         assert refusal(await asking) == WRONG
     assert await sessions_of(here.database, bob) == set()
+
+
+async def test_password_that_changes_while_a_sign_in_waits_for_the_user_lets_nobody_in(
+    here: Installation, bob: Account, clock: Clock
+) -> None:
+    """What a statement that waited sees of other rows is older than its wait."""
+    clock.advance(1)
+    async with here.database.writing(SYSTEM) as session:
+        await people.lock(session, bob.id)
+        asking = asyncio.ensure_future(here.enter(BOB))
+        await until_it_waits(here.database)
+        await people.change(session, bob.id, {"password": NewPassword("$argon2id$")})
+        assert not asking.done()
+    assert refusal(await asking) == WRONG
+    assert await sessions_of(here.database, bob) == set()
+    assert (await row_of(here.database, bob)).last_sign_in_at is None
 
 
 async def test_user_who_is_deleted_meanwhile_does_not_come_in(
