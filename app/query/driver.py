@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -48,7 +49,9 @@ class Prepared(NamedTuple):
 
 
 class Lru(OrderedDict[Hashable, T]):
-    """A bounded cache: the least recently used entry goes first."""
+    """A bounded cache: the least recently used entry goes first. Threads share it, so one that was found may be gone
+    before it is moved.
+    """
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -57,7 +60,8 @@ class Lru(OrderedDict[Hashable, T]):
     def hit(self, key: Hashable) -> T | None:
         found = self.get(key)
         if found is not None:
-            self.move_to_end(key)
+            with suppress(KeyError):
+                self.move_to_end(key)
         return found
 
     def store(self, key: Hashable, value: T) -> T:
