@@ -1,7 +1,8 @@
 """Writes many new rows at once: the same meaning as `writer.insert`, in a few statements whatever their number.
 
 On PostgreSQL rows, links and revisions go in by COPY, under keys that were taken from the sequence before; on SQLite
-links and revisions by executemany. Rows that bring their own keys, or give way to others, are for `writer.py`.
+links and revisions by executemany. Rows that bring their own keys, or give way to others, are for `writer.py`. Where
+several rows are wrong, or one in several ways, another refusal may come first than there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from app.data.base import dumps
 from app.data.catalog import Resource
 from app.data.rules import Values
 from app.data.session import AppSession
-from app.data.steps import Steps
+from app.data.steps import Steps, whole
+from app.errors import BroadsheetError
 from app.query import extras, parents, writer
 from app.query.driver import Prepared, unbounded
 from app.query.extras import Change
@@ -43,65 +45,82 @@ async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]
     """The new rows, in the order given. Raises BadValue, Forbidden, Conflict."""
     if not rows:
         return []
+    key = resource.table.autoincrement_column
+    assert key is None or not any(key.name in row for row in rows)
     statements = statements_of(session)
-    changes = await writer.prepare_insert(session, statements, resource, rows)
+    changes, refusal = await writer.resolve_insert(session, statements, resource, rows)
+    work = _Work(statements, resource, changes, session.unit, statements.insert(REVISIONS, RECORDED, returning=False))
+    if statements.sqlite or refusal is not None:
+        work.complete()
+    if refusal is not None:
+        raise refusal
     with writer.names_made_up(resource, rows):
-        await session.run(_insert(statements, resource, changes, session.unit))
+        await session.run(work.insert() if statements.sqlite else whole(work.copy()))
     return [change.new for change in changes]
 
 
-def _insert(statements: WriteStatements, resource: Resource, changes: Sequence[Change], unit: Unit) -> Steps[None]:
-    if statements.sqlite:  # elsewhere they are held already
-        yield from parents.refuse_absent(statements, resource, changes, unit)
-    yield from extras.find(statements, resource, changes, unit)
-    revisions = _Revisions(statements.insert(REVISIONS, RECORDED, returning=False), resource, unit)
-    yield from (_make if statements.sqlite else _copy)(statements, resource, changes, revisions)
-    yield from extras.write(statements, resource, changes, bulk=True)
-    if revisions.rows:
-        yield statements.fill(revisions.prepared, revisions.rows)
-
-
 @dataclass(slots=True)
-class _Revisions:
-    """Of new rows that have their keys."""
+class _Work:
+    """New rows on their way into the database."""
 
-    prepared: Prepared
+    statements: WriteStatements
     resource: Resource
+    changes: Sequence[Change]
     unit: Unit
-    rows: list[Arguments] = field(default_factory=list)
+    recording: Prepared
+    revisions: list[Arguments] = field(default_factory=list)
+    refusal: BroadsheetError | None = None
 
-    def add(self, change: Change) -> None:
+    def complete(self) -> None:
+        for change in self.changes:
+            change.new = audit.inserted(self.resource, change.new, self.unit)
+
+    def insert(self) -> Steps[None]:
+        """SQLite tells a new key with each row: nothing would be gained by knowing them before."""
+        yield from parents.refuse_absent(self.statements, self.resource, self.changes, self.unit)
+        yield from extras.find(self.statements, self.resource, self.changes, self.unit)
+        prepared = self.statements.insert(self.resource.table, tuple(self.changes[0].new))
+        keys = yield from self.statements.each(prepared, [tuple(change.new.values()) for change in self.changes])
+        for change, key in zip(self.changes, keys, strict=True):
+            change.new = dict(zip(self.resource.key, key, strict=True)) | change.new
+            self._record(change)
+        yield from self._finish()
+
+    def copy(self) -> Steps[None]:
+        yield from extras.find(self.statements, self.resource, self.changes, self.unit)
+        prepared = self.statements.insert(self.resource.table, tuple(self.resource.columns), returning=False)
+        keys = yield from self._keys()
+        yield self.statements.fill(prepared, self._rows(prepared, keys))
+        if self.refusal is not None:
+            raise self.refusal
+        yield from self._finish()
+
+    def _keys(self) -> Steps[list[Values]]:
+        key = self.resource.table.autoincrement_column
+        if key is None:
+            return [{}] * len(self.changes)
+        numbers = yield self.statements.numbers(self.resource.table).statement((len(self.changes),))
+        return [{key.name: number} for (number,) in numbers]
+
+    def _rows(self, prepared: Prepared, keys: Sequence[Values]) -> Iterator[Arguments]:
+        """The rows, completed and with their revisions while the server is at work on those that it has. None after a
+        refusal.
+        """
+        for change, key in zip(self.changes, keys, strict=True):
+            try:
+                change.new = key | audit.inserted(self.resource, change.new, self.unit)
+            except BroadsheetError as exc:
+                self.refusal = exc
+                return
+            yield prepared.arguments([change.new[name] for name in self.resource.columns], None, None)
+            self._record(change)
+
+    def _record(self, change: Change) -> None:
         row = audit.revision(self.resource, Operation.INSERT, None, change.new, change.shown, self.unit)
         if row is not None:
-            self.rows.append(self.prepared.arguments([row[name] for name in RECORDED], None, None))
+            self.revisions.append(self.recording.arguments([row[name] for name in RECORDED], None, None))
 
-
-def _make(
-    statements: WriteStatements, resource: Resource, changes: Sequence[Change], revisions: _Revisions
-) -> Steps[None]:
-    """SQLite tells a new key with each row: nothing would be gained by knowing them before."""
-    prepared = statements.insert(resource.table, tuple(changes[0].new))
-    keys = yield from statements.each(prepared, [tuple(change.new.values()) for change in changes])
-    for change, key in zip(changes, keys, strict=True):
-        change.new = dict(zip(resource.key, key, strict=True)) | change.new
-        revisions.add(change)
-
-
-def _copy(
-    statements: WriteStatements, resource: Resource, changes: Sequence[Change], revisions: _Revisions
-) -> Steps[None]:
-    key = resource.table.autoincrement_column
-    if key is not None:
-        numbers = yield statements.numbers(resource.table).statement((len(changes),))
-        for change, (number,) in zip(changes, numbers, strict=True):
-            assert key.name not in change.new
-            change.new = {key.name: number} | change.new
-    prepared = statements.insert(resource.table, tuple(changes[0].new), returning=False)
-    yield statements.fill(prepared, _rows(prepared, changes, revisions))
-
-
-def _rows(prepared: Prepared, changes: Sequence[Change], revisions: _Revisions) -> Iterator[Arguments]:
-    """The rows, and beside them their revisions: those are made while the server is at work on the rows that it has."""
-    for change in changes:
-        yield prepared.arguments(tuple(change.new.values()), None, None)
-        revisions.add(change)
+    def _finish(self) -> Steps[None]:
+        yield from extras.write(self.statements, self.resource, self.changes, bulk=True)
+        if self.revisions:
+            yield self.statements.fill(self.recording, self.revisions)

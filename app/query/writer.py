@@ -23,7 +23,7 @@ from app.data.rules import Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Steps, single
-from app.errors import NotFound, Stale, Unavailable
+from app.errors import Conflict, NotFound, Stale, Unavailable
 from app.query import extras, parents, singly
 from app.query.driver import Binds
 from app.query.extras import Change, Key
@@ -68,6 +68,18 @@ async def prepare_insert(
     """What is to be written for new rows: all that the rules and the audit say of them. Raises BadValue, Forbidden,
     Conflict.
     """
+    changes, refusal = await resolve_insert(session, statements, resource, rows)
+    for change in changes:
+        change.new = audit.inserted(resource, change.new, session.unit)
+    if refusal is not None:
+        raise refusal
+    return changes
+
+
+async def resolve_insert(
+    session: AppSession, statements: WriteStatements, resource: Resource, rows: Sequence[Values]
+) -> tuple[list[Change], Conflict | None]:
+    """What the rules say of new rows, which the audit must still complete; and what refuses them when it has."""
     unit, rule = session.unit, resource.rule
     require_write(unit.who, resource.name)
     if unit.who.view not in rule.inserts:
@@ -81,12 +93,7 @@ async def prepare_insert(
         news = [Change(None, values) for _, values in pairs]
         refusal = await session.run(parents.absent(statements, resource, news, unit))
     await rule.resolve(session, pairs, unit.who, unit.now)
-    changes = [extras.split(resource, None, values) for _, values in pairs]
-    for change in changes:
-        change.new = audit.inserted(resource, change.new, unit)
-    if refusal is not None:
-        raise refusal
-    return changes
+    return [extras.split(resource, None, values) for _, values in pairs], refusal
 
 
 async def update(
