@@ -43,7 +43,7 @@ class Authenticator:
         """Raises Unauthorized: PGRST301 for what is wrong, PGRST302 for nothing where a key is required, PGRST303 for a
         token whose time is over.
         """
-        keys, bearers = credentials(headers)
+        keys, bearers = credentials(headers) if "apikey" in headers or "authorization" in headers else ((), ())
         if not keys and not bearers:
             if self._settings.require_key:
                 hint = "Send a key in the header apikey."

@@ -125,23 +125,21 @@ class Call:
     who: Principal
     trace: Trace
     unit: AppSession | None = None
+    headers: Headers = field(init=False)
+    method: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", self.request.headers)
+        object.__setattr__(self, "method", self.request.scope["method"])
 
     @property
     def limits(self) -> Limits:
         return self.service.settings.limits
 
     @property
-    def headers(self) -> Headers:
-        return self.request.headers
-
-    @property
-    def method(self) -> str:
-        return self.request.method
-
-    @property
     def name(self) -> str:
         """The resource that the path names."""
-        found: str = self.request.path_params["resource"]
+        found: str = self.request.scope["path_params"]["resource"]
         return found
 
     @property

@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from app.errors import BroadsheetError
 from app.http import armour
 from app.http.armour import Guard
+from app.http.cycle import Cycle
 from app.http.middleware import ABANDONED
 
 SLICE = 16 * 1024  # bytes given to the parser at once
@@ -151,6 +152,8 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade() and not self._should_upgrade() and has_body(self.headers):
             raise armour.upgrade_with_body()
         super().on_headers_complete()
+        if self.cycle is not None:  # there is none for what goes to another protocol
+            self.cycle.__class__ = Cycle  # uvicorn makes it, and its task has not begun
         if not self.pipeline:
             self.running = self.cycle
         self.headers = self.headers.copy()  # trailers go there, not among the headers that the application sees

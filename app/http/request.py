@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from app.errors import BadQuery, BroadsheetError, TooLarge
 from app.http.context import State
@@ -55,9 +55,11 @@ def headers_of(scope: Scope) -> RequestHeaders:
 class Incoming(Request[State]):
     """A request that came over the wire."""
 
-    @property
-    def headers(self) -> Headers:
-        return headers_of(self.scope)
+    headers: Headers = Headers()  # in place of a property, which is asked for a dozen times
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.headers = headers_of(scope)
 
 
 # ---- the URL --------------------------------------------------------------------------------------------------------

@@ -56,39 +56,46 @@ class Endpoint:
         await response(scope, receive, send)
 
     async def respond(self, request: Request[State]) -> Response:
-        check_url(request.scope, request.state["service"].settings.limits.url)
-        trace = trace_of(request.scope)
+        scope = request.scope
+        check_url(scope, service_of(scope).settings.limits.url)
+        trace = trace_of(scope)
         who = await _who(request)
-        request.scope["broadsheet.who"] = who
+        scope["broadsheet.who"] = who
         trace.role = who.role.value
         trace.mark("authenticate")
         return await self.handled(request, who, None)
 
     async def handled(self, request: Request[State], who: Principal, unit: AppSession | None) -> Response:
         """The answer to a caller who is known; in the unit of work of a batch, if there is one."""
-        service = request.state["service"]
+        scope, headers, method = request.scope, request.headers, request.scope["method"]
+        service = service_of(scope)
         if unit is not None:
-            check_url(request.scope, service.settings.limits.url)
-        if "resource" in request.path_params:
-            refuse_reserved(request.path_params["resource"])
-        profile_of(request.headers, request.method)
-        handler = self.handlers.get(request.method)
+            check_url(scope, service.settings.limits.url)
+        if "resource" in scope["path_params"]:
+            refuse_reserved(scope["path_params"]["resource"])
+        profile_of(headers, method)
+        handler = self.handlers.get(method)
         if handler is None:
             raise not_allowed(self.allow)
-        zone = ZONE.set(zone_of(request.headers))
+        zone = ZONE.set(zone_of(headers))
         try:
-            return await handler(Call(request, service, self.surface, who, trace_of(request.scope), unit))
+            return await handler(Call(request, service, self.surface, who, trace_of(scope), unit))
         finally:
             ZONE.reset(zone)
+
+
+def service_of(scope: Scope) -> Service:
+    found: Service = scope["state"]["service"]
+    return found
 
 
 async def _who(request: Request[State]) -> Principal:
     headers = request.headers
     if request.method == "OPTIONS" and "apikey" not in headers and "authorization" not in headers:
         return ANONYMOUS
-    service = request.state["service"]
+    service = service_of(request.scope)
     try:
-        who = await service.authenticate(request.headers, service.database)
+        who = await service.authenticate(headers, service.database)
     except Unauthorized:
         await _count(service, request, None)
         raise
