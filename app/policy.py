@@ -31,7 +31,7 @@ from app.data.rules import (
 from app.errors import BadValue, Conflict
 from app.models import Event, Post, PostStatus, PostTag, Revision, Tag, Transfer, User
 from app.models.names import clean_email, clean_name, clean_slug, clean_tag, clean_title, clean_username
-from app.models.resolving import resolve_posts
+from app.models.resolving import fill_slugs, link_tags
 
 # ---- users ----------------------------------------------------------------------------------------------------------
 
@@ -157,7 +157,8 @@ POSTS = Rule(
     inserts=AUTHORS,
     removes=AUTHORS,
     prepare=prepare_post,
-    resolve=resolve_posts,
+    link=link_tags,
+    fill=fill_slugs,
     fills=frozenset({"slug"}),
     revised=True,
     search="search",

@@ -21,7 +21,7 @@ from app.data import audit
 from app.data.audit import Operation, Revision, Unit
 from app.data.base import Base
 from app.data.catalog import Catalog, Resource
-from app.data.rules import Links, Owned, Role, Row, Values, nothing_to_resolve
+from app.data.rules import Links, Owned, Role, Row, Values, nothing_to_look_up, nothing_to_resolve
 from app.errors import Forbidden, Internal
 
 if TYPE_CHECKING:
@@ -191,9 +191,12 @@ def _read_old(session: Session, group: list[Change]) -> None:
 
 
 def _resolve(group: list[Change], unit: Unit, session: AppSession) -> None:
-    resolve = group[0].resource.rule.resolve
-    if resolve is not nothing_to_resolve:
-        await_only(resolve(session, [(c.old, c.values) for c in group], unit.who, unit.now))
+    rule, pairs = group[0].resource.rule, [(c.old, c.values) for c in group]
+    if rule.resolve is not nothing_to_resolve:
+        await_only(rule.resolve(session, pairs, unit.who, unit.now))
+    for look in (rule.link, rule.fill):
+        if look is not nothing_to_look_up:
+            await_only(session.run(look(session, pairs)))
 
 
 def _write_back(change: Change, unit: Unit) -> None:

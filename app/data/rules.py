@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ColumnElement, bindparam, literal
 
 from app.data.base import UtcTime
+from app.data.steps import Steps
 
 if TYPE_CHECKING:
     from app.data.session import AppSession
@@ -122,7 +123,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """A write-only field that replaces a many-to-many relation: a list of ids after `resolve`. Revisions show the far
+    """A write-only field that replaces a many-to-many relation: a list of ids after `link`. Revisions show the far
     rows' `shown` column.
     """
 
@@ -142,6 +143,7 @@ class Owned:
 Prepare = Callable[[Row | None, Values, Principal, datetime], Values]
 Pairs = list[tuple["Row | None", "Values"]]  # (old row or None, new values), one for each row of a write
 Resolve = Callable[["AppSession", Pairs, Principal, datetime], Awaitable[None]]
+Look = Callable[["AppSession", Pairs], Steps[None]]
 
 
 def as_given(old: Row | None, values: Values, who: Principal, now: datetime) -> Values:
@@ -150,6 +152,10 @@ def as_given(old: Row | None, values: Values, who: Principal, now: datetime) -> 
 
 async def nothing_to_resolve(session: AppSession, pairs: Pairs, who: Principal, now: datetime) -> None:
     return None
+
+
+def nothing_to_look_up(session: AppSession, pairs: Pairs) -> Steps[None]:
+    yield from ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +172,9 @@ class Rule:
 
     `prepare(old, values, who, now)` is pure: it normalises, defaults and refuses one row (`old` is None for a new
     one, `values` only what was given). `resolve(session, pairs, who, now)` runs after it, over all rows of a write at
-    once, where the database must be asked; it changes the new values in place. `fills` names the required columns that
-    `resolve` gives a new row which lacks them.
+    once, where more than the row must be known; it changes the new values in place. So do `link`, which puts ids in the
+    place of what `Links` are called, and `fill`, which gives new rows the required columns `fills` that they lack: both
+    are steps, and run at the same time as the other look-ups of the write.
 
     `cascades` names to-many relations whose rows are soft-deleted, restored and purged with this one; `touches`
     many-to-many relations whose far rows count as changed when this row is removed; `drops` one-to-many relations whose
@@ -190,6 +197,8 @@ class Rule:
     removes: frozenset[Role] = NOBODY
     prepare: Prepare = as_given
     resolve: Resolve = nothing_to_resolve
+    link: Look = nothing_to_look_up
+    fill: Look = nothing_to_look_up
     fills: frozenset[str] = frozenset()
     may_remove: Callable[[Row], None] = lambda old: None
     cascades: tuple[str, ...] = ()

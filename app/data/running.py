@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import aiosqlite
 
 from app.data import faults
+from app.data.joining import joined
 from app.data.steps import Statement, Steps
 
 T = TypeVar("T")
@@ -33,8 +34,12 @@ async def run_on_asyncpg(driver: Any, steps: Steps[T], seconds: float, observe: 
     try:
         statement = next(steps)
         while True:
-            observe(statement.sql)
-            if statement.rows is not None:
+            for part in statement.parts or (statement,):
+                observe(part.sql)
+            rows: Sequence[Any]
+            if statement.parts:
+                (rows,) = await driver.fetch(*joined(statement.parts), timeout=seconds)
+            elif statement.rows is not None:
                 rows = await _copy(driver, statement, seconds)
             elif statement.many:
                 rows = await driver.fetchmany(statement.sql, statement.args, timeout=seconds)
@@ -96,7 +101,8 @@ class Job(Generic[T]):
             statement = next(steps)
             while True:
                 self._stop_here()
-                self.observe(statement.sql)
+                for part in statement.parts or (statement,):
+                    self.observe(part.sql)
                 statement = steps.send(_rows(connection, statement))
         except StopIteration as stop:
             result: T = stop.value
@@ -130,6 +136,8 @@ def _end_snapshot(connection: sqlite3.Connection) -> None:
 
 
 def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
+    if statement.parts:
+        return [connection.execute(part.sql, part.args).fetchall() for part in statement.parts]
     if statement.rows is not None:
         return _fill(connection, statement, statement.rows)
     if not statement.many:

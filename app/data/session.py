@@ -10,7 +10,7 @@ that the caller may ask for; `unruled=True` is for the uniqueness look-ups of ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -34,7 +34,7 @@ from app.data.catalog import Catalog, Resource
 from app.data.criteria import E, Sight
 from app.data.rules import Links, Role
 from app.data.scopes import require_write
-from app.data.steps import Statement, Steps, single
+from app.data.steps import Statement, Steps
 from app.data.transactions import Transaction
 from app.errors import Internal
 
@@ -110,12 +110,8 @@ class AppSession(AsyncSession):
         return self.sync_session.sight.masking(expression)
 
     async def take_turns(self, *names: str) -> None:
-        """Wait until no other unit of work holds one of these names; this one holds them to its end. On SQLite writers
-        take turns anyway.
-        """
-        if self.dialect.name == "postgresql" and names:
-            keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], signed=True) for name in names})
-            await self.run(single(Statement(turns_on(self.dialect), (keys,))))
+        """Wait until no other unit of work holds one of these names; this one holds them to its end."""
+        await self.run(turns(self.dialect, names))
 
     def absorb(self, resource: Resource, rows: Iterable[Mapping[str, Any]]) -> None:
         """Brings the entities of this session up to date with rows that were written without them."""
@@ -175,6 +171,13 @@ class AppSession(AsyncSession):
         session = self.sync_session
         if not session.resolving and (session.new or session.dirty or session.deleted):
             await self.flush()
+
+
+def turns(dialect: Dialect, names: Collection[str]) -> Steps[None]:
+    """`take_turns` as steps. On SQLite writers take turns anyway."""
+    if dialect.name == "postgresql" and names:
+        keys = sorted({int.from_bytes(sha256(name.encode()).digest()[:8], signed=True) for name in names})
+        yield Statement(turns_on(dialect), (keys,), alone=True)
 
 
 @lru_cache(maxsize=1)

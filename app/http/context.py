@@ -96,10 +96,12 @@ class Trace:
         try:
             statement = next(steps)
             while True:
-                self.statements += 1
+                parts = statement.parts or (statement,)
+                self.statements += len(parts)
                 rows = yield statement
-                if isinstance(statement, Noting):
-                    statement.collect(rows, self.noted)
+                for part, found in zip(parts, rows if statement.parts else (rows,), strict=True):
+                    if isinstance(part, Noting):
+                        part.collect(found, self.noted)
                 statement = steps.send(rows)
         except StopIteration as stop:
             result: T = stop.value

@@ -12,6 +12,7 @@ from app.data import audit
 from app.data.catalog import Resource
 from app.data.rules import Values
 from app.data.session import AppSession
+from app.data.steps import Steps
 from app.errors import BadQuery, Forbidden
 from app.http import fields, plans
 from app.http.body import Payload, payload_of
@@ -24,7 +25,7 @@ from app.http.writing import Write, check_versions, manner_of, not_available, re
 from app.query.statements import Target
 from app.query.upsert import Upserted, target_of, upsert
 from app.query.values import literal
-from app.query.writer import insert, locked
+from app.query.writer import insert_and, locked
 
 
 async def create(call: Call) -> Response:
@@ -40,9 +41,7 @@ async def create(call: Call) -> Response:
     await call.prepare(write.resource, rows, new=target is None)
 
     async def work(session: AppSession) -> Response:
-        made = await _write(session, write, rows, target)
-        write.check_rows(len(made.rows))
-        documents = await _visible(session, write, made.rows)
+        made, documents = await _write(session, write, rows, target)
         body = write.body(documents, bare=payload.single and call.surface.items and len(documents) == 1)
         status = 200 if prefer.resolution == "merge-duplicates" and write.keyed and not made.inserted else 201
         return write.answer(body, status, _headers(write, made.rows, body, single=payload.single))
@@ -104,19 +103,32 @@ def _target(call: Call, planned: Planned) -> Target:
     return target
 
 
-async def _write(session: AppSession, write: Write, rows: list[Values], target: Target | None) -> Upserted:
-    if target is None:
-        made = await insert(session, write.resource, rows)
-        return Upserted(made, len(made))
-    merge = write.prefer.resolution == "merge-duplicates"
-    return await upsert(session, write.resource, rows, target, merge=merge)
+async def _write(
+    session: AppSession, write: Write, rows: list[Values], target: Target | None
+) -> tuple[Upserted, list[Any]]:
+    """What was written, and what of it is shown."""
+    if target is not None:
+        merge = write.prefer.resolution == "merge-duplicates"
+        made = await upsert(session, write.resource, rows, target, merge=merge)
+        write.check_rows(len(made.rows))
+        return made, await _visible(session, write, made.rows)
+
+    def reading(news: list[Values]) -> Steps[list[Any]]:
+        write.check_rows(len(news))
+        return _seen(write, news, (yield from write.reading(session, news)))
+
+    news, documents = await insert_and(session, write.resource, rows, reading)
+    return Upserted(news, len(news)), documents
 
 
 async def _visible(session: AppSession, write: Write, rows: list[Values]) -> list[Any]:
     """Raises Forbidden for a row that the caller has written and may not see; `!inner` may leave rows out of the
     answer.
     """
-    documents = await write.documents(session, rows)
+    return _seen(write, rows, await write.documents(session, rows))
+
+
+def _seen(write: Write, rows: list[Values], documents: list[Any]) -> list[Any]:
     if write.shows and len(documents) != len(rows) and not any(kid.inner for kid in write.planned.plan.node.kids):
         raise Forbidden(f'new row violates row-level security policy for table "{write.resource.name}"')
     return documents

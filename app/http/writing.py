@@ -17,6 +17,7 @@ from app.data.base import Versioned
 from app.data.catalog import Resource
 from app.data.rules import Values
 from app.data.session import AppSession
+from app.data.steps import Steps
 from app.errors import BadQuery, BroadsheetError
 from app.http.context import Call, Work
 from app.http.fields import Manner
@@ -70,6 +71,10 @@ class Write:
         """These rows as the caller may see them, read on the connection of the unit of work; those that it may not see
         are left out.
         """
+        return await session.run(self.reading(session, rows)) if self.shows and rows else []
+
+    def reading(self, session: AppSession, rows: Collection[Values]) -> Steps[list[Any]]:
+        """The same as steps."""
         if not self.shows or not rows:
             return []
         call, compiler, plan = self.call, self.call.service.compiler, self.planned.plan
@@ -79,7 +84,7 @@ class Write:
             steps = read(compiler, with_keys(plan, keys), call.who, session.unit.now)
         else:
             steps = read_keyed(compiler, plan, call.who, session.unit.now, keys)
-        return await session.run(call.trace.counted(steps))
+        return (yield from call.trace.counted(steps))
 
     def check_rows(self, rows: int) -> None:
         """What a client may say about how many rows a write affects. Raises PGRST116, PGRST124."""

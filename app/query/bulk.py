@@ -22,7 +22,7 @@ from app.data.rules import Values
 from app.data.session import AppSession
 from app.data.steps import Steps, whole
 from app.errors import BroadsheetError
-from app.query import extras, parents, writer
+from app.query import extras, writer
 from app.query.driver import Prepared, unbounded
 from app.query.extras import Change
 from app.query.statements import WriteStatements, statements_of
@@ -48,7 +48,8 @@ async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]
     key = resource.table.autoincrement_column
     assert key is None or not any(key.name in row for row in rows)
     statements = statements_of(session)
-    changes, refusal = await writer.resolve_insert(session, statements, resource, rows)
+    pairs = await writer.prepare_insert(session, resource, rows)
+    changes, refusal = await session.run(writer.look_up(session, statements, resource, pairs))
     work = _Work(statements, resource, changes, session.unit, statements.insert(REVISIONS, RECORDED, returning=False))
     if statements.sqlite or refusal is not None:
         work.complete()
@@ -77,8 +78,6 @@ class _Work:
 
     def insert(self) -> Steps[None]:
         """SQLite tells a new key with each row: nothing would be gained by knowing them before."""
-        yield from parents.refuse_absent(self.statements, self.resource, self.changes, self.unit)
-        yield from extras.find(self.statements, self.resource, self.changes, self.unit)
         prepared = self.statements.insert(self.resource.table, tuple(self.changes[0].new))
         keys = yield from self.statements.each(prepared, [tuple(change.new.values()) for change in self.changes])
         for change, key in zip(self.changes, keys, strict=True):
@@ -87,7 +86,6 @@ class _Work:
         yield from self._finish()
 
     def copy(self) -> Steps[None]:
-        yield from extras.find(self.statements, self.resource, self.changes, self.unit)
         prepared = self.statements.insert(self.resource.table, tuple(self.resource.columns), returning=False)
         keys = yield from self._keys()
         yield self.statements.fill(prepared, self._rows(prepared, keys))

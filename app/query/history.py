@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeEngine
 from app.data.audit import BOOKKEEPING, Operation, Revision
 from app.data.catalog import Catalog, Resource
 from app.data.checks import INT4
-from app.data.rules import Links, Principal, Role, Scope, Values, nothing_to_resolve
+from app.data.rules import Links, Principal, Role, Scope, Values, nothing_to_look_up
 from app.data.session import AppSession
 from app.data.steps import Statement, Steps
 from app.query.compiler import Compiler
@@ -188,8 +188,8 @@ def values_of(past: Past, view: Role) -> Values:
 
 
 async def find_links(session: AppSession, resource: Resource, values: Values) -> None:
-    """Puts keys in the place of what is shown of links, where the rule's `resolve` does not. Raises Conflict 23503."""
-    if resource.rule.resolve is not nothing_to_resolve:
+    """Puts keys in the place of what is shown of links, where the rule's `link` does not. Raises Conflict 23503."""
+    if resource.rule.link is not nothing_to_look_up:
         return
     for field, extra in link_fields(resource).items():
         if values.get(field):

@@ -16,7 +16,7 @@ import msgspec
 
 from app.data.rules import Principal, Role
 from app.data.session import AppSession
-from app.data.steps import Statement, Steps
+from app.data.steps import Statement, Steps, together
 from app.errors import BadQuery
 from app.query.compiler import Compiler, Part
 from app.query.driver import Binds
@@ -52,6 +52,7 @@ class Noted:
         return len(self.keys) + self.grouped
 
 
+FEW = 4  # rows whose embeds travel together; those of more take as long to read as a journey costs
 NOTED = "noted"  # where a session's `info` has what was read by table
 
 
@@ -174,12 +175,24 @@ def _fetch(
     level = Level(rows, part.wide, [], skip)
     if len(rows) > limits.answer_rows:
         refuse_heavy(level, limits)
-    for kid, at in part.kids:
-        keys = set(map(itemgetter(at + skip), rows))
-        keys.discard(None)
-        got: Sequence[Any] = (yield _statement(kid, values, who, list(keys))) if keys else ()
-        level.kids.append(((yield from _fetch(kid, got, values, who, 1, limits)), at))
+    fetches = [_fetch_kid(kid, rows, at + skip, values, who, limits) for kid, at in part.kids]
+    if len(fetches) > 1 and len(rows) <= FEW:
+        found = yield from together(*fetches)
+    else:
+        found = []
+        for fetch in fetches:
+            found.append((yield from fetch))
+    level.kids += [(below, at) for below, (_, at) in zip(found, part.kids, strict=True)]
     return level
+
+
+def _fetch_kid(
+    kid: Part, parents: Sequence[Any], at: int, values: Sequence[Any], who: Binds, limits: Limits
+) -> Steps[Level]:
+    keys = set(map(itemgetter(at), parents))
+    keys.discard(None)
+    rows: Sequence[Any] = (yield _statement(kid, values, who, list(keys))) if keys else ()
+    return (yield from _fetch(kid, rows, values, who, 1, limits))
 
 
 def _statement(part: Part, values: Sequence[Any], who: Binds, keys: list[Any] | None) -> Statement:

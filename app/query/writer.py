@@ -9,8 +9,8 @@ that the caller may not write Forbidden.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # the package ships no types
 
@@ -19,20 +19,37 @@ from app.data.audit import Operation, Revision
 from app.data.base import Base, Versioned
 from app.data.catalog import Resource
 from app.data.failpoints import Point
-from app.data.rules import Row, Values
+from app.data.rules import Pairs, Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
-from app.data.steps import Steps, single
+from app.data.steps import Steps, together
 from app.errors import Conflict, NotFound, Stale, Unavailable
 from app.query import extras, parents, singly
 from app.query.driver import Binds
 from app.query.extras import Change, Key
 from app.query.statements import ANY, Target, WriteStatements, statements_of
 
+T = TypeVar("T")
+
 
 async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]) -> list[Values]:
     """The new rows, in the order given. Raises BadValue, Forbidden, Conflict."""
     return [row for row in await insert_unless(session, resource, rows, None) if row is not None]
+
+
+async def insert_and(
+    session: AppSession, resource: Resource, rows: Sequence[Values], then: Callable[[list[Values]], Steps[T]]
+) -> tuple[list[Values], T]:
+    """The same, and what further steps make of the new rows."""
+
+    def steps() -> Steps[tuple[list[Values], T]]:
+        made = (yield from _inserting(session, resource, pairs, None)) if pairs else []
+        news = [row for row in made if row is not None]
+        return news, (yield from then(news))
+
+    pairs = await prepare_insert(session, resource, rows)
+    with names_made_up(resource, rows):
+        return await session.run(steps())
 
 
 async def insert_unless(
@@ -41,11 +58,22 @@ async def insert_unless(
     """The same, but None in place of a row that gave way to one that is there already."""
     if not rows:
         return []
-    statements = statements_of(session)
-    changes = await prepare_insert(session, statements, resource, rows)
-    steps = _insert(statements, resource, changes, session.unit, unless)
+    pairs = await prepare_insert(session, resource, rows)
     with names_made_up(resource, rows):
-        made = {id(change) for change in await session.run(steps)}
+        return await session.run(_inserting(session, resource, pairs, unless))
+
+
+def _inserting(
+    session: AppSession, resource: Resource, pairs: Pairs, unless: Target | None
+) -> Steps[list[Values | None]]:
+    """The steps of `insert_unless` for rows that are prepared."""
+    statements, unit = statements_of(session), session.unit
+    changes, refusal = yield from look_up(session, statements, resource, pairs)
+    for change in changes:
+        change.new = audit.inserted(resource, change.new, unit)
+    if refusal is not None:
+        raise refusal
+    made = {id(change) for change in (yield from _insert(statements, resource, changes, unit, unless))}
     return [change.new if id(change) in made else None for change in changes]
 
 
@@ -62,38 +90,54 @@ def names_made_up(resource: Resource, rows: Sequence[Values]) -> Iterator[None]:
         raise
 
 
-async def prepare_insert(
-    session: AppSession, statements: WriteStatements, resource: Resource, rows: Sequence[Values]
-) -> list[Change]:
-    """What is to be written for new rows: all that the rules and the audit say of them. Raises BadValue, Forbidden,
-    Conflict.
-    """
-    changes, refusal = await resolve_insert(session, statements, resource, rows)
-    for change in changes:
-        change.new = audit.inserted(resource, change.new, session.unit)
-    if refusal is not None:
-        raise refusal
-    return changes
-
-
-async def resolve_insert(
-    session: AppSession, statements: WriteStatements, resource: Resource, rows: Sequence[Values]
-) -> tuple[list[Change], Conflict | None]:
-    """What the rules say of new rows, which the audit must still complete; and what refuses them when it has."""
+async def prepare_insert(session: AppSession, resource: Resource, rows: Sequence[Values]) -> Pairs:
+    """What the rules say of new rows by themselves. Raises BadValue, Forbidden."""
     unit, rule = session.unit, resource.rule
     require_write(unit.who, resource.name)
     if unit.who.view not in rule.inserts:
         raise audit.denied(resource)
-    pairs: list[tuple[Row | None, Values]] = []
+    pairs: Pairs = []
     for row in rows:
         audit.refuse_fields(resource, row, unit, new=True)
         pairs.append((None, rule.prepare(None, dict(row), unit.who, unit.now)))
-    refusal = None
-    if not statements.sqlite:  # held before what `resolve` locks: so does who removes a row with those that point at it
-        news = [Change(None, values) for _, values in pairs]
-        refusal = await session.run(parents.absent(statements, resource, news, unit))
     await rule.resolve(session, pairs, unit.who, unit.now)
-    return [extras.split(resource, None, values) for _, values in pairs], refusal
+    return pairs
+
+
+def look_up(
+    session: AppSession, statements: WriteStatements, resource: Resource, pairs: Pairs
+) -> Steps[tuple[list[Change], Conflict | None]]:
+    """What new rows name, all at the same time: the rows that they point at, which are held before what else is locked
+    (so does who removes a row with those that point at it), their links, and what fills them. The refusal of the first
+    that is not there.
+    """
+    unit, news = session.unit, [Change(None, values) for _, values in pairs]
+    absent, (changes, unlinked) = yield from together(
+        parents.absent(statements, resource, news, unit),
+        _completed(session, statements, resource, pairs),
+    )
+    return changes, absent or unlinked
+
+
+def _completed(
+    session: AppSession, statements: WriteStatements, resource: Resource, pairs: Pairs
+) -> Steps[tuple[list[Change], Conflict | None]]:
+    """What is free is looked for after rows may have been made, so that it is still free when it is taken."""
+    yield from resource.rule.link(session, pairs)
+    changes = [extras.split(resource, old, values) for old, values in pairs]
+    found = _found(statements, resource, changes, session.unit)
+    refusal, _ = yield from together(found, resource.rule.fill(session, pairs))
+    return changes, refusal
+
+
+def _found(
+    statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit
+) -> Steps[Conflict | None]:
+    try:
+        yield from extras.find(statements, resource, changes, unit)
+    except Conflict as exc:
+        return exc
+    return None
 
 
 async def update(
@@ -121,14 +165,18 @@ async def revise(session: AppSession, resource: Resource, given: Sequence[tuple[
         return []
     unit, rule = session.unit, resource.rule
     require_write(unit.who, resource.name)
-    pairs: list[tuple[Row | None, Values]] = []
+    pairs: Pairs = []
     for old, values in given:
         audit.refuse_fields(resource, values, unit)
         pairs.append((old, rule.prepare(old, dict(values), unit.who, unit.now)))
     await rule.resolve(session, pairs, unit.who, unit.now)
+    return await session.run(_revise(session, resource, pairs))
+
+
+def _revise(session: AppSession, resource: Resource, pairs: Pairs) -> Steps[list[Values]]:
+    yield from resource.rule.link(session, pairs)
     changes = [extras.split(resource, old, new) for old, new in pairs]
-    statements = statements_of(session)
-    await session.run(_update(statements, resource, changes, unit))
+    yield from _update(statements_of(session), resource, changes, session.unit)
     return [change.new for change in changes]
 
 
@@ -136,13 +184,19 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
     """The keys of the rows with these names in a unique column; missing rows are made. Safe when others make the same
     at once.
     """
+    return await session.run(found_or_inserted(session, model, column, names))
+
+
+def found_or_inserted(
+    session: AppSession, model: type[Base], column: str, names: Collection[str]
+) -> Steps[dict[str, Key]]:
     wanted = set(names)
     if not wanted:
         return {}
     resource, unit = session.catalog.of(model), session.unit
     statements = statements_of(session)
     find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(wanted))
-    found: dict[str, Key] = dict(await session.run(single(find)))
+    found: dict[str, Key] = dict((yield find))
     missing = sorted(wanted - found.keys())
     if not missing:
         return found
@@ -150,8 +204,8 @@ async def find_or_insert(session: AppSession, model: type[Base], column: str, na
         raise audit.denied(resource)
     rows = [audit.inserted(resource, {column: name}, unit) for name in missing]
     prepared = statements.insert(resource.table, tuple(rows[0]), ANY)
-    await session.run(statements.each(prepared, [tuple(row.values()) for row in rows]))
-    found = dict(await session.run(single(find)))
+    yield from statements.each(prepared, [tuple(row.values()) for row in rows])
+    found = dict((yield find))
     if wanted - found.keys():  # removed or renamed since it was in the way
         raise Unavailable("a row was removed at the same time", code="40001", retry_after=1)
     return found
@@ -206,9 +260,6 @@ def _insert(
     statements: WriteStatements, resource: Resource, changes: list[Change], unit: audit.Unit, unless: Target | None
 ) -> Steps[list[Change]]:
     """Gives rows their keys, and returns those that were made."""
-    if statements.sqlite:  # elsewhere they are held already
-        yield from parents.refuse_absent(statements, resource, changes, unit)
-    yield from extras.find(statements, resource, changes, unit)
     if unless is None and singly.suits(statements, resource, changes):
         yield from singly.write(statements, resource, changes[0], unit)
         return changes
