@@ -229,6 +229,36 @@ async def test_one_of_two_who_ask_for_a_key_may_go(closed: Shelf) -> None:
     assert await stays == "row 1"
 
 
+async def test_first_of_a_batch_may_go_before_it_begins(shelf: Shelf) -> None:
+    batches = Batches()
+    goes, stays = ask(batches, shelf, 1), ask(batches, shelf, 2)
+    await turns(1)
+    goes.cancel()
+    assert await stays == "row 2"
+    assert shelf.reads == [[2]]
+
+
+async def test_shared_read_that_nobody_waits_for_any_more_is_ended(closed: Shelf) -> None:
+    batches = Batches(running=1)
+    tasks = [ask(batches, closed, key) for key in (1, 2)]
+    await closed.begun.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await batches.settled()
+    assert (closed.cancelled, closed.ended, batches.lines) == (1, 1, {})
+
+
+async def test_those_behind_a_lone_caller_who_goes_are_served(closed: Shelf) -> None:
+    batches = Batches(running=1)
+    (lone,) = await wholly_taken(batches, closed)
+    later = ask(batches, closed, 1)
+    await turns()
+    lone.cancel()
+    closed.door.set()
+    assert await later == "row 1"
+
+
 async def test_key_that_nobody_waits_for_is_not_asked_for(closed: Shelf) -> None:
     batches = Batches(running=1)
     tasks = await wholly_taken(batches, closed)
@@ -244,7 +274,7 @@ async def test_read_that_nobody_waits_for_is_ended(closed: Shelf) -> None:
     batches = Batches(running=1)
     (task,) = await wholly_taken(batches, closed)
     task.cancel()
-    await batches.settled()
+    await asyncio.wait([task])
     assert (closed.cancelled, closed.ended) == (1, 1)
     closed.door.set()
     assert await batches.get("kind", 1, closed.load) == "row 1"
@@ -271,6 +301,12 @@ async def test_error_of_a_read_goes_to_all_who_share_it(shelf: Shelf) -> None:
     batches = Batches()
     found = await asyncio.gather(*[batches.get("kind", key, shelf.load) for key in (1, 2)], return_exceptions=True)
     assert [str(one) for one in found] == ["gone", "gone"]
+
+
+async def test_error_of_a_lone_caller_is_raised(shelf: Shelf) -> None:
+    shelf.rows[2] = NotFound("no row")
+    with pytest.raises(NotFound):
+        await Batches().get("kind", 2, shelf.load)
 
 
 async def test_error_of_one_key_goes_to_those_who_asked_for_it(shelf: Shelf) -> None:
