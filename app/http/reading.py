@@ -7,13 +7,12 @@ from starlette.responses import Response
 from app.errors import NotFound
 from app.http import cursors, plans
 from app.http.context import Call
-from app.http.media import media_of, render
+from app.http.media import media_of
 from app.http.plans import Asked, Kind, Planned
 from app.http.preferences import Prefer, prefer_of
 from app.http.ranges import content_range, status_of
-from app.http.response import etag_of, tagged
-from app.http.sharing import show_item
-from app.query.estimates import read_counted
+from app.http.response import tagged
+from app.http.sharing import find_page, show_item
 from app.query.reader import Result
 from app.query.writer import missing_row
 
@@ -29,10 +28,8 @@ async def show_page(call: Call, asked: Asked, planned: Planned, absent: NotFound
     prefer = prefer_of(call.headers)
     prefer.check()
     call.trace.mark("plan")
-    compiler, plan, now = call.service.compiler, planned.plan, call.now
-    result = await call.read(
-        lambda: read_counted(compiler, plan, call.who, now, prefer.count, call.surface.page(call.who, call.limits).most)
-    )
+    page = await find_page(call, asked, planned.plan, media, prefer.count)
+    result = page.result
     if absent is not None and not result.rows:
         raise absent
     before = _before(asked, planned)
@@ -44,8 +41,8 @@ async def show_page(call: Call, asked: Asked, planned: Planned, absent: NotFound
         **_next(planned, result, before + len(result.rows), total),
         **_applied(call, prefer),
     }
-    body = render(media, call.service.catalog, plan, result.rows)
-    response = tagged(call, body, etag_of(body), headers, media=media, status=status)
+    page.show(call, planned.plan, media)
+    response = tagged(call, page.body, page.etag, headers, media=media, status=status)
     call.trace.mark("encode")
     return response
 

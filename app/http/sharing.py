@@ -1,4 +1,5 @@
-"""One row as an answer; requests that ask for rows in the same way at the same time share the statements.
+"""What requests that wait at the same time read together: rows that they ask for in the same way share the statements,
+and the very same page is read and encoded once for all of them.
 
 Shared is what all callers of the same rights would be answered: not what is recorded by person, what is read inside a
 batch of requests, or what is written in another form or zone than the usual one.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, NamedTuple
 
@@ -15,12 +17,14 @@ from app.data.rules import Role
 from app.errors import BroadsheetError
 from app.http.context import Call, Trace
 from app.http.media import JSON, Media, render
-from app.http.plans import take_version
+from app.http.plans import Asked, take_version
 from app.http.response import etag_of
+from app.query.estimates import read_counted
 from app.query.plan import ReadPlan
-from app.query.reader import TogetherHeavy, read_each, read_keyed
+from app.query.reader import Result, TogetherHeavy, read_each, read_keyed
 from app.query.values import ZONE
 
+PAGE = "page"  # the one key of a kind that says all
 TOO_SLOW = "57014"  # what is too slow together may be quick enough alone
 
 
@@ -30,6 +34,24 @@ class Shown(NamedTuple):
     body: bytes | None
     etag: str = ""
     statements: int = 0
+
+
+@dataclass(slots=True)
+class Page:
+    """A page as it was read. Its body is made by the first who needs it and serves all who share the page."""
+
+    result: Result
+    statements: int = 0
+    body: bytes = b""
+    etag: str = ""
+
+    def show(self, call: Call, plan: ReadPlan, media: Media) -> None:
+        if not self.etag:
+            self.body = render(media, call.service.catalog, plan, self.result.rows)
+            self.etag = etag_of(self.body)
+
+
+# ---- one row --------------------------------------------------------------------------------------------------------
 
 
 async def show_item(call: Call, plan: ReadPlan, media: Media, key: Any) -> Shown:
@@ -99,3 +121,30 @@ class Reading:
         except BroadsheetError as exc:
             return exc
         return _shown(self.call, self.plan, JSON, rows[0] if rows else None, trace.statements)
+
+
+# ---- a page ---------------------------------------------------------------------------------------------------------
+
+
+async def find_page(call: Call, asked: Asked, plan: ReadPlan, media: Media, count: str | None) -> Page:
+    """The page that was asked for. Only the very same ones are read together, for other values make other statements;
+    whoever asks in other words for the same rows reads alone.
+    """
+    service, who = call.service, call.who
+    most = call.surface.page(who, call.limits).most
+    if not _is_shared(call, media):
+        now = call.now
+        return Page(await call.read(lambda: read_counted(service.compiler, plan, who, now, count, most)))
+
+    async def load(keys: list[Any]) -> Mapping[Any, Page]:
+        trace, now = Trace(""), call.now  # when all of them had asked
+        counted = lambda: trace.counted(read_counted(service.compiler, plan, who, now, count, most))  # noqa: E731
+        result = await service.database.read(who, counted)
+        return {PAGE: Page(result, trace.statements)}
+
+    scope = call.request.scope
+    kind = (asked.about, scope["path"], scope["query_string"], asked.window, who.user_id, count)
+    page: Page = await service.batches.get(kind, PAGE, load)
+    call.trace.statements += page.statements
+    call.trace.mark("database")
+    return page
