@@ -158,14 +158,15 @@ class _Lifespan:
             database = self.database
             if database is None:
                 database = await stack.enter_async_context(open_database(self.settings, self.catalog))
-            self.metrics.watch(database)
             limits = self.settings.limits
+            plans, compiler = Plans(limits), Compiler(self.catalog, database.dialect, limits)
+            self.metrics.watch(database, lambda: plans.sizes() | compiler.sizes())
             service = Service(
                 self.settings,
                 self.catalog,
                 database,
-                Compiler(self.catalog, database.dialect, limits),
-                plans=Plans(limits),
+                compiler,
+                plans=plans,
                 allowance=Allowance(limits.new_shapes, limits.shapes),
                 **self.hooks,
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -34,6 +34,15 @@ class _Everything(Collector):
             counters = self.metrics.database.counters
             yield _retries(counters)
             yield from _connections(counters)
+        yield from self._caches()
+
+    def _caches(self) -> Iterator[Metric]:
+        now = GaugeMetricFamily("broadsheet_cache_entries", "What a cache holds now.", labels=["cache"])
+        most = GaugeMetricFamily("broadsheet_cache_entries_max", "What it holds at most.", labels=["cache"])
+        for name, (number, bound) in self.metrics.caches().items():
+            now.add_metric([name], number)
+            most.add_metric([name], bound)
+        yield from (now, most)
 
     def _requests(self) -> Metric:
         labels = ["route", "method", "status"]

@@ -1,11 +1,15 @@
-"""Counts and times of requests, and what happened to database connections, in Prometheus' text form."""
+"""Counts and times of requests, what happened to database connections, and how full the caches are, in Prometheus'
+text form.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from app.data.database import Database
+from app.query.driver import Size
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -29,10 +33,11 @@ class Metrics:
         self.requests: dict[tuple[str, str, int], int] = {}
         self.times: dict[tuple[str, str], Times] = {}
         self.database: Database | None = None
+        self.caches: Callable[[], Mapping[str, Size]] = dict
 
-    def watch(self, database: Database) -> None:
-        """Show the counters of this database too."""
-        self.database = database
+    def watch(self, database: Database, caches: Callable[[], Mapping[str, Size]]) -> None:
+        """Show the counters of this database and the sizes of these caches too."""
+        self.database, self.caches = database, caches
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         """`route` is a template, never a path: the number of series is bounded."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.query.driver import Lru
+from app.query.driver import Lru, Size
 from app.query.parser import Parser
 from app.settings import Limits
-
-Size = tuple[int, int]  # how many are kept, and at most
 
 
 class Plans:

@@ -32,7 +32,7 @@ from sqlalchemy.sql.expression import Join
 from app.data.base import Base
 from app.data.catalog import Catalog
 from app.data.rules import Role, Scope
-from app.query.driver import Lru, Prepared, prepare, slot
+from app.query.driver import Lru, Prepared, Size, prepare, slot
 from app.query.encoder import Builder, Convert, Layout, Output, build_many, build_one, build_root, converter
 from app.query.expressions import Expressions, Joined, Sorted
 from app.query.outputs import Fetched, Note
@@ -81,6 +81,9 @@ class Compiler:
         self.aliases: dict[tuple[type[Base], int], Any] = {}
         self.shapes: Lru[Any] = Lru(limits.shapes)
         self.embeds: Lru[Part] = Lru(limits.shapes)
+
+    def sizes(self) -> dict[str, Size]:
+        return {"compiled": self.shapes.size(), "compiled embeds": self.embeds.size()}
 
     def read(self, node: Node, view: Role, *, noting: bool = False) -> Part:
         """The root by filters, order and page: builds a list of documents. With `noting` the rows of every level tell

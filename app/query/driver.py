@@ -23,6 +23,7 @@ from app.data.rules import Principal
 from app.data.steps import Statement
 
 T = TypeVar("T")
+Size = tuple[int, int]  # of a cache: how many entries it has, and at most
 
 
 class Binds(NamedTuple):
@@ -70,8 +71,7 @@ class Lru(OrderedDict[Hashable, T]):
             self.popitem(last=False)
         return value
 
-    def size(self) -> tuple[int, int]:
-        """How many entries there are, and at most."""
+    def size(self) -> Size:
         return len(self), self.most
 
 

@@ -1,13 +1,20 @@
-"""What is counted of requests, as Prometheus reads it."""
+"""What is counted of requests and kept in caches, as Prometheus reads it."""
 
 from __future__ import annotations
 
+import httpx2
+
 from app.http.metrics import SECONDS, Metrics
+from app.settings import Settings
 
 
 def lines(metrics: Metrics) -> dict[str, float]:
-    """The samples by their names and labels."""
-    found = (line.rpartition(" ") for line in metrics.text().decode().splitlines() if not line.startswith("#"))
+    return samples(metrics.text().decode())
+
+
+def samples(text: str) -> dict[str, float]:
+    """Values by their names and labels."""
+    found = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in found}
 
 
@@ -45,3 +52,12 @@ def test_applications_do_not_share_their_counts() -> None:
     one, other = Metrics(), Metrics()
     one.count("/", "GET", 200, 0.001)
     assert lines(other) == {}
+
+
+async def test_caches_show_how_full_they_are_and_may_be(client: httpx2.AsyncClient, settings: Settings) -> None:
+    for number in range(3):
+        await client.get(f"/posts?id=lt.{number}")
+    found = samples((await client.get("/metrics")).text)
+    assert found['broadsheet_cache_entries{cache="plans by shape"}'] == 1, "they differ in their values alone"
+    assert found['broadsheet_cache_entries_max{cache="plans by shape"}'] == settings.limits.shapes
+    assert found['broadsheet_cache_entries{cache="compiled"}'] == 1
