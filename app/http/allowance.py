@@ -24,11 +24,13 @@ class Allowance:
         self._known: Lru[bool] = Lru(kept)
         self._spent: Lru[tuple[int, int]] = Lru(CALLERS)
 
-    def spend(self, caller: Hashable, shapes: Iterable[Hashable]) -> None:
-        """Notes these shapes. Raises BRD429 with the seconds until the next window."""
+    def spend(self, caller: Callable[[], Hashable], shapes: Iterable[Hashable]) -> None:
+        """Notes these shapes; who asks is of interest only where one is new. Raises BRD429 with the seconds until the
+        next window.
+        """
         new = [shape for shape in shapes if self._known.hit(shape) is None]
         if new:
-            self._count(caller, len(new))
+            self._count(caller(), len(new))
         for shape in new:
             self._known.store(shape, True)
 

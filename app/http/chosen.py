@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from app.data.catalog import Resource
@@ -66,7 +67,7 @@ def _planned(call: Call, resource: Resource, query: Query) -> Chosen:
             bare = replace(among, select=(Field(resource.key[0]), *_embeds(query.select)))
             kept = plan_read(catalog, resource, bare, view, limits, page=None)
     shapes: list[Hashable] = [(plan.node, view, "chosen", whole) for plan in (shown, kept) if plan is not None]
-    call.service.allowance.spend(caller(call), shapes)
+    call.service.allowance.spend(partial(caller, call), shapes)
     return Chosen(shown, whole, kept, offset, limit)
 
 

@@ -37,12 +37,29 @@ class Cursor:
     values: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Series:
-    """The pages of one query: the hash that their cursors hold, and the URL of any of them up to its cursor."""
+    """The pages of one query. Only a full page asks what its cursors hold and where they lead."""
 
-    hash: str
-    url: str
+    __slots__ = ("_link", "limit", "prefix", "query_string", "resource")
+
+    def __init__(self, prefix: str, resource: str, query_string: bytes, limit: int | None = None) -> None:
+        """A `limit` that is given takes the place of the query's."""
+        self.prefix = prefix
+        self.resource = resource
+        self.query_string = query_string
+        self.limit = limit
+        self._link: tuple[str, str] | None = None
+
+    def link(self) -> tuple[str, str]:
+        """The hash that their cursors hold, and the URL of any of them up to its cursor. Made once."""
+        if self._link is None:
+            own = ITS_OWN if self.limit is not None else ITS_OWN[1:]
+            parts = [part for name, part in named(self.query_string) if name not in own]
+            if self.limit is not None:
+                parts.append(b"limit=%d" % self.limit)
+            url = f"{self.prefix}/{self.resource}?{shown(b'&'.join([*parts, b'cursor=']))}"
+            self._link = _hash(self.resource, self.query_string), url
+        return self._link
 
 
 def split(query_string: bytes) -> tuple[bytes, str | None]:
@@ -90,15 +107,6 @@ def _typed(column: ColumnInfo, value: Any) -> Any:
     return typed
 
 
-def series_of(path: str, resource: str, query_string: bytes, limit: int | None) -> Series:
-    """A `limit` that is given takes the place of the query's."""
-    own = ITS_OWN if limit is not None else ITS_OWN[1:]
-    parts = [part for name, part in named(query_string) if name not in own]
-    if limit is not None:
-        parts.append(b"limit=%d" % limit)
-    return Series(_hash(resource, query_string), f"{path}?{shown(b'&'.join([*parts, b'cursor=']))}")
-
-
 def location_of(resource: str, query_string: bytes) -> str:
     """The URL of a page, whatever its surface and the order of its parameters."""
     parts = [part for _, part in sorted(named(query_string), key=itemgetter(0))]
@@ -112,8 +120,9 @@ def named(query_string: bytes) -> list[tuple[bytes, bytes]]:
 
 def next_page(series: Series, result: Result, before: int) -> str:
     """The header Link to the page behind a full one."""
-    values = msgspec.json.encode([series.hash, before, *(result.cursor or ())])
-    return f'<{series.url}{urlsafe_b64encode(values).decode().replace("=", "%3D")}>; rel="next"'
+    hash, url = series.link()
+    values = msgspec.json.encode([hash, before, *(result.cursor or ())])
+    return f'<{url}{urlsafe_b64encode(values).decode().replace("=", "%3D")}>; rel="next"'
 
 
 def _hash(resource: str, query_string: bytes) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -46,8 +47,7 @@ PAGED = {Kind.PAGE: kinds.draw_page, Kind.HISTORY: kinds.draw_history}
 DRAWING = {**PAGED, Kind.ITEM: kinds.draw_item, Kind.WRITTEN: kinds.draw_written}
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """What was drawn of a query (`kinds.Drawn`). A page has its Content-Location and the series that it belongs to."""
 
     query: Query
@@ -78,8 +78,7 @@ class Known:
         return Planned(query, self.plan.filled(query), rows, self.ordered)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A query string as far as it is read. `planned` is there where the same was asked before; `about` is all that a
     plan depends on besides.
     """
@@ -207,7 +206,7 @@ def _behind(call: Call, asked: Asked, planned: Planned, cursor: cursors.Cursor) 
         plan = template.filled(asked.query, after)
     else:
         plan = PAGED[asked.kind](call, resource_of(call), asked.query, after).plan
-    planned = replace(planned, plan=plan)
+    planned = planned._replace(plan=plan)
     _spend(call, asked.kind, planned)
     if template is None and len(asked.raw) <= LONGEST:
         shapes.store(shape, Template(plan, asked.query))
@@ -220,7 +219,7 @@ def _spend(call: Call, kind: Kind, planned: Planned) -> None:
     shapes: list[Hashable] = [(planned.plan.node, view, kind in PAGED or planned.ordered)]
     if planned.rows is not None:
         shapes.append((planned.rows.node, view, "locked"))
-    call.service.allowance.spend(caller(call), shapes)
+    call.service.allowance.spend(partial(caller, call), shapes)
 
 
 def caller(call: Call) -> Hashable:
@@ -232,7 +231,7 @@ def _placed(call: Call, asked: Asked, planned: Planned) -> Planned:
     """The same with what its answers say of their place. The pages behind a Range have its length as their limit."""
     limit = None if asked.window is None else planned.plan.value(planned.plan.node.limit)
     place = _place(call)
-    series = cursors.series_of(f"{call.surface.prefix}/{place}", place, asked.raw, limit)
+    series = cursors.Series(call.surface.prefix, place, asked.raw, limit)
     location = cursors.location_of(place, asked.raw)
     return Planned(planned.query, planned.plan, planned.rows, planned.ordered, location, series)
 
@@ -263,7 +262,7 @@ def of_row(call: Call, asked: Asked, planned: Planned, row_id: str) -> Planned:
     (slot,) = term.slots
     values = list(planned.plan.values)
     values[slot] = row_id
-    return _placed(call, asked, replace(planned, plan=replace(planned.plan, values=tuple(values))))
+    return _placed(call, asked, planned._replace(plan=replace(planned.plan, values=tuple(values))))
 
 
 # ---- the version beside a document ----------------------------------------------------------------------------------

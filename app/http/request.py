@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -14,6 +15,7 @@ from app.errors import BadQuery, BroadsheetError, TooLarge
 from app.http.context import State
 
 IN_HEADERS = "!$&'()*+,-./:;=?@_~%[]"  # what a query string may show of itself in a header
+AS_IT_STANDS = f"{ascii_letters}{digits}{IN_HEADERS}".encode()
 TAG = re.compile(r'\s*+(W/)?+"([^"]*+)"\s*+(?:,|$)')  # possessive: it looks at no character twice
 
 
@@ -83,6 +85,8 @@ def check_url(scope: Scope, most: int) -> None:
 
 def shown(query_string: bytes) -> str:
     """A raw query string as it may stand in a header."""
+    if not query_string.translate(None, AS_IT_STANDS):
+        return query_string.decode("ascii")
     return quote(query_string, safe=IN_HEADERS)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,9 +59,12 @@ class Lru(OrderedDict[Hashable, T]):
 
     def hit(self, key: Hashable) -> T | None:
         found = self.get(key)
-        if found is not None:
-            with suppress(KeyError):
-                self.move_to_end(key)
+        if found is None:
+            return None
+        try:
+            self.move_to_end(key)
+        except KeyError:
+            return found  # gone already
         return found
 
     def store(self, key: Hashable, value: T) -> T:

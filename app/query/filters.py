@@ -26,6 +26,7 @@ RAW = re.compile(r"[^,)]*")
 RAW_IN_ARRAY = re.compile(r'((?:[^{},"\\\s]|\\.)(?:(?:[^{},"\\]|\\.)*(?:[^{},"\\\s]|\\.))?)', re.DOTALL | re.ASCII)
 SPACE = re.compile(r"[ \t\n\v\f\r]*")
 KNOWN = OPERATORS.keys() | REFUSED
+AS_IT_STANDS = frozenset(op.name for op in OPERATORS.values() if op.takes not in ("list", "word"))
 EXPECTED = f'"not" or operator ({", ".join(OPERATORS)})'
 
 
@@ -34,6 +35,9 @@ EXPECTED = f'"not" or operator ({", ".join(OPERATORS)})'
 
 def parse_filter(column: str, value: str, limits: Limits) -> Filter:
     """`eq.5`: the value of a parameter, whose rest is the literal as it stands. Raises BadQuery."""
+    word, dot, rest = value.partition(".")
+    if dot and word in AS_IT_STANDS:  # most filters are so, and need no more
+        return Filter(column, word, rest)
     found = OPERATION.match(value)
     if found is None or found[2] not in KNOWN:
         at = 4 if value.startswith("not.") else 0

@@ -17,18 +17,23 @@ PLAIN = re.compile(rb"[^%+\x00]*+")  # ASCII that stands for itself
 
 
 def pairs(query_string: str | bytes) -> list[tuple[str, str]]:
-    """Decoded names and values in order; `+` is a space. Raises BadQuery for bad UTF-8 and for a parameter without
-    `=`.
-    """
-    out = []
+    """Decoded names and values in order. Raises BadQuery."""
+    return [pair(part) for part in parts(query_string)]
+
+
+def parts(query_string: str | bytes) -> list[bytes]:
+    """The parameters in order, as they are written."""
     # a lone surrogate passes here and is refused when the part is decoded
     raw = query_string if isinstance(query_string, bytes) else query_string.encode(errors="surrogatepass")
-    for part in filter(None, raw.split(b"&")):
-        key, equals, value = part.partition(b"=")
-        if not equals:
-            raise BadQuery(f"the parameter {decode(key)!r} has no value", hint="Write name=value.")
-        out.append((decode(key), decode(value)))
-    return out
+    return [part for part in raw.split(b"&") if part]
+
+
+def pair(part: bytes) -> tuple[str, str]:
+    """Decoded name and value; `+` is a space. Raises BadQuery for bad UTF-8 and for a parameter without `=`."""
+    key, equals, value = part.partition(b"=")
+    if not equals:
+        raise BadQuery(f"the parameter {decode(key)!r} has no value", hint="Write name=value.")
+    return decode(key), decode(value)
 
 
 def decode(raw: bytes) -> str:

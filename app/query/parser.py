@@ -11,17 +11,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.errors import BadQuery
 from app.query.filters import parse_filter, parse_group, parse_order
-from app.query.lexing import name, not_available, pairs, plain_end, quoted, short, skip, too_many, unexpected
+from app.query.lexing import (
+    name,
+    not_available,
+    pair,
+    pairs,
+    parts,
+    plain_end,
+    quoted,
+    short,
+    skip,
+    too_many,
+    unexpected,
+)
 from app.query.select import parse_select
 from app.query.syntax import ALL, Group, OrderTerm, Path, Query, Term
 from app.settings import Limits
 
 __all__ = ["Parser", "pairs", "parse"]
 
+S = TypeVar("S", bound=str | bytes)
 T = TypeVar("T")
 
 NUMBERED = re.compile(r"(?:\[[0-9]+\])*(?=\.|\Z)")
@@ -30,14 +43,14 @@ RESERVED = frozenset(["order", "limit", "offset", "and", "or"])
 LONGEST = 2048  # characters of a text that is worth remembering
 
 
-class Remembered(Generic[T]):
+class Remembered(Generic[S, T]):
     """A function of one text, with the answers to the last `most` texts."""
 
-    def __init__(self, read: Callable[[str], T], most: int) -> None:
+    def __init__(self, read: Callable[[S], T], most: int) -> None:
         self.read = read
         self.kept = lru_cache(most)(read)
 
-    def __call__(self, text: str) -> T:
+    def __call__(self, text: S) -> T:
         return self.kept(text) if len(text) <= LONGEST else self.read(text)
 
     def size(self) -> tuple[int, int]:
@@ -45,9 +58,20 @@ class Remembered(Generic[T]):
         return found.currsize, found.maxsize or 0
 
 
+class Part(NamedTuple):
+    """One parameter of a query string as far as it is read by itself. Without a name it is one of ONCE, or its name
+    cannot be read, which is refused when its turn comes.
+    """
+
+    key: str
+    value: str
+    name: tuple[Path, str, bool] | None
+
+
 class Parser:
-    """Remembers what it made of up to `kept` texts of each kind that come again with other values beside them: names of
-    parameters, `select`, `order`. Filters are read anew each time.
+    """Remembers what it made of up to `kept` texts of each kind that come again with other values beside them:
+    parameters as they are written, `select`, `order`. Filters are read anew each time: plans tell them apart by
+    identity.
     """
 
     def __init__(self, limits: Limits, kept: int = 0) -> None:
@@ -55,6 +79,7 @@ class Parser:
         self._select = Remembered(partial(parse_select, limits=limits), kept)
         self._order = Remembered(partial(parse_order, limits=limits), kept)
         self._name = Remembered(partial(split_name, limits=limits), kept)
+        self._part = Remembered(self._read_part, kept)
 
     def __call__(self, query_string: str | bytes) -> Query:
         """The whole query string. Raises BadQuery (PGRST100 syntax, PGRST127 what is not available)."""
@@ -64,13 +89,13 @@ class Parser:
         orders: dict[Path, tuple[OrderTerm, ...]] = {}
         numbers: dict[str, dict[Path, int]] = {"limit": {}, "offset": {}}
         texts: list[tuple[str, str]] = []
-        for key, value in pairs(query_string):
+        for key, value, named in [self._part(part) for part in parts(query_string)]:
             if key in ONCE:
                 if once.setdefault(key, value) != value:
                     raise BadQuery(f"the parameter {key} is given twice with different values")
                 texts.append((key, value))
                 continue
-            path, last, is_quoted = self._name(key)
+            path, last, is_quoted = named or split_name(key, limits)
             if is_quoted or last not in RESERVED:
                 conditions.append((path, parse_filter(last, value, limits)))
             elif last == "order":
@@ -95,9 +120,18 @@ class Parser:
             tuple(texts),
         )
 
+    def _read_part(self, text: bytes) -> Part:
+        """Raises BadQuery for what cannot be decoded, which goes before all else."""
+        key, value = pair(text)
+        try:
+            return Part(key, value, None if key in ONCE else self._name(key))
+        except BadQuery:
+            return Part(key, value, None)
+
     def sizes(self) -> dict[str, tuple[int, int]]:
         """How many texts of each kind are remembered, and at most."""
-        return {"select": self._select.size(), "order": self._order.size(), "name": self._name.size()}
+        kinds = (("select", self._select), ("order", self._order), ("name", self._name), ("part", self._part))
+        return {name: kind.size() for name, kind in kinds}
 
 
 def parse(query_string: str | bytes, limits: Limits) -> Query:

@@ -182,4 +182,4 @@ def plan_of(resource: Resource, node: Node, values: Iterable[Any], given: Iterab
 
 
 def _is_volatile(value: Any) -> bool:
-    return any(map(_is_volatile, value)) if type(value) is tuple else isinstance(value, Moment)
+    return any(map(_is_volatile, value)) if type(value) is tuple else type(value) is Moment

@@ -50,14 +50,16 @@ class Template:
     def __init__(self, plan: ReadPlan, query: Query) -> None:
         self.plan = plan
         numbers = {id(leaf): number for number, leaf in enumerate(_leaves(query))}
-        pairs = zip(plan.given, plan.values, strict=True)
-        self.fills = [_fill(given, value, numbers) for given, value in pairs]
+        fills = [(slot, _fill(given, numbers)) for slot, given in enumerate(plan.given)]
+        self.fills = [(slot, fill) for slot, fill in fills if fill is not None]
 
     def filled(self, query: Query, after: Sequence[Any] = ()) -> ReadPlan:
         """The same plan with the values of this query, and of a cursor. Raises BadQuery as planning does."""
         operands = [leaf.operand for leaf in _leaves(query)]
+        values = list(self.plan.values)
         try:
-            values = [fill(operands, query, after) for fill in self.fills]
+            for slot, fill in self.fills:
+                values[slot] = fill(operands, query, after)
         except BadValue as exc:
             raise as_query(exc) from None
         return plan_of(self.plan.resource, self.plan.node, values, self.plan.given)
@@ -68,9 +70,10 @@ def as_query(exc: BadValue) -> BadQuery:
     return BadQuery(exc.message, code=exc.code, details=exc.details, hint=exc.hint)
 
 
-def _fill(given: Given | None, value: Any, numbers: dict[int, int]) -> Fill:
-    if given is None or (isinstance(given.part, Filter) and id(given.part) not in numbers):  # our own
-        return lambda operands, query, after: value
+def _fill(given: Given | None, numbers: dict[int, int]) -> Fill | None:
+    """None for a value of our own, which stays."""
+    if given is None or (isinstance(given.part, Filter) and id(given.part) not in numbers):
+        return None
     part, read, element = given
     if part is None:
         return lambda operands, query, after: after[element]

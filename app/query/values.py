@@ -32,6 +32,8 @@ TIME = re.compile(
     r"\s*(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?:(:\d{2})(\.\d+)?)?)?\s*(Z|z|[+-]\d{2}(?::?\d{2})?)?\s*", re.ASCII
 )
 UUID_TEXT = re.compile(r"\{?[0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}\}?")
+TIMES = (UtcTime, Date)
+TEXTS = (Enum, String)
 BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 
 
@@ -88,7 +90,7 @@ def kind_of(type_: TypeEngine[Any]) -> Kind:
 
 def operand(type_: TypeEngine[Any], text: str) -> Any:
     """What a filter compares with: a Python value of the column, or a Moment."""
-    if isinstance(type_, UtcTime | Date):
+    if isinstance(type_, TIMES):
         word, whole_day = text.strip().lower(), isinstance(type_, Date)
         if word in MOMENTS:
             return Moment(MOMENTS[word], whole_day, ZONE.get())
@@ -108,7 +110,7 @@ def resolved(values: tuple[Any, ...], now: datetime) -> tuple[Any, ...]:
 def literal(type_: TypeEngine[Any], text: str) -> Any:
     """A text as the column's Python value, whatever the time."""
     value = kind_of(type_).literal(text)
-    if not isinstance(type_, Enum | String):
+    if not isinstance(type_, TEXTS):
         checks.fits(type_, value)
     return value
 
