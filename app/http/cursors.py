@@ -54,11 +54,12 @@ class Series:
         """The hash that their cursors hold, and the URL of any of them up to its cursor. Made once."""
         if self._link is None:
             own = ITS_OWN if self.limit is not None else ITS_OWN[1:]
-            parts = [part for name, part in named(self.query_string) if name not in own]
+            found = named(self.query_string)
+            parts = [part for name, part in found if name not in own]
             if self.limit is not None:
                 parts.append(b"limit=%d" % self.limit)
             url = f"{self.prefix}/{self.resource}?{shown(b'&'.join([*parts, b'cursor=']))}"
-            self._link = _hash(self.resource, self.query_string), url
+            self._link = _hash(self.resource, found), url
         return self._link
 
 
@@ -83,7 +84,7 @@ def read(text: str, resource: str, query_string: bytes) -> Cursor:
         raise _unreadable() from None
     if type(before) is not int or before < 0:
         raise _unreadable()
-    if belongs_to != _hash(resource, query_string):
+    if belongs_to != _hash(resource, named(query_string)):
         hint = "Ask with the parameters of the request whose Link header had it, and a limit of your own."
         raise BadQuery("the cursor belongs to another query", hint=hint)
     return Cursor(before, tuple(values))
@@ -125,8 +126,8 @@ def next_page(series: Series, result: Result, before: int) -> str:
     return f'<{url}{urlsafe_b64encode(values).decode().replace("=", "%3D")}>; rel="next"'
 
 
-def _hash(resource: str, query_string: bytes) -> str:
-    parts = sorted([part for name, part in named(query_string) if name not in ITS_OWN])
+def _hash(resource: str, parameters: list[tuple[bytes, bytes]]) -> str:
+    parts = sorted([part for name, part in parameters if name not in ITS_OWN])
     return hashlib.sha256(b"&".join([resource.encode(), *parts])).hexdigest()[:16]
 
 

@@ -42,6 +42,8 @@ class Kind(Enum):
     WRITTEN = "written"  # rows that a write makes, or that its filters name, shaped by `select`
     HISTORY = "history"  # a page of the revisions of the row that the path names, which `of_row` puts in
 
+    __hash__ = object.__hash__  # each request asks for it several times, and Enum's is written in Python
+
 
 PAGED = {Kind.PAGE: kinds.draw_page, Kind.HISTORY: kinds.draw_history}
 DRAWING = {**PAGED, Kind.ITEM: kinds.draw_item, Kind.WRITTEN: kinds.draw_written}
@@ -123,7 +125,7 @@ def ask(call: Call, kind: Kind) -> Asked:
         window = _window(call, raw)
         cursor = None if text is None else cursors.read(text, _place(call), raw)
     method = "" if kind in PAGED else call.method
-    about = (kind.value, method, call.surface.name, call.name, call.who.role, ZONE.get())
+    about = (kind, method, call.surface.name, call.name, call.who.role, ZONE.get())
     key = (about, raw, window)
     planned: Planned | None = call.service.plans.exact.hit(key)
     if planned is not None:

@@ -17,6 +17,7 @@ from starlette.types import Scope
 from app.data.rules import ANONYMOUS
 from app.errors import BroadsheetError, Forbidden, Internal, NotFound, Unauthorized
 from app.http.context import Call
+from app.http.media import JSON as JSON_MEDIA
 from app.http.media import Media
 from app.http.ranges import Unsatisfiable
 from app.http.request import is_known
@@ -48,7 +49,7 @@ def answer(
     """JSON unless another form is named, or nothing for an empty body."""
     common = _headers(call)
     if body:
-        common[b"content-type"] = JSON_FIELD if media is None else media.content_type.encode()
+        common[b"content-type"] = JSON_FIELD if media is None or media is JSON_MEDIA else media.content_type.encode()
     if headers:
         common.update(_encoded(headers))
     if status not in BODILESS and (call.method != "HEAD" or call.surface.items):  # the dialect's HEAD has none

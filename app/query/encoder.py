@@ -85,6 +85,8 @@ def only_columns(readable: Callable[[str], Collection[str]]) -> Convert:
 
 def _time_text(text: str) -> str:
     """SQLite keeps `YYYY-MM-DD HH:MM:SS.ffffff`; clients see ISO 8601 without trailing zeros, in UTC."""
+    if text[-1] != "0":  # a third of the time for nine of ten
+        return text.replace(" ", "T", 1) + "+00:00"
     return f"{text[:10]}T{text[11:19]}{text[19:].rstrip('0').rstrip('.')}+00:00"
 
 

@@ -9,7 +9,7 @@ What the dialect knows and this service does not is refused by name (PGRST127), 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Generic, NamedTuple, TypeVar
 
@@ -53,6 +53,10 @@ class Remembered(Generic[S, T]):
     def __call__(self, text: S) -> T:
         return self.kept(text) if len(text) <= LONGEST else self.read(text)
 
+    def each(self, texts: Iterable[S]) -> list[T]:
+        kept, read = self.kept, self.read
+        return [kept(text) if len(text) <= LONGEST else read(text) for text in texts]
+
     def size(self) -> tuple[int, int]:
         found = self.kept.cache_info()
         return found.currsize, found.maxsize or 0
@@ -89,7 +93,7 @@ class Parser:
         orders: dict[Path, tuple[OrderTerm, ...]] = {}
         numbers: dict[str, dict[Path, int]] = {"limit": {}, "offset": {}}
         texts: list[tuple[str, str]] = []
-        for key, value, named in [self._part(part) for part in parts(query_string)]:
+        for key, value, named in self._part.each(parts(query_string)):
             if key in ONCE:
                 if once.setdefault(key, value) != value:
                     raise BadQuery(f"the parameter {key} is given twice with different values")
