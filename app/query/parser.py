@@ -48,16 +48,18 @@ class Remembered(Generic[S, T]):
 
     def __init__(self, read: Callable[[S], T], most: int) -> None:
         self.read = read
-        self.kept = lru_cache(most)(read)
+        self.kept = lru_cache(most)(read) if most else None
 
     def __call__(self, text: S) -> T:
-        return self.kept(text) if len(text) <= LONGEST else self.read(text)
+        return self.read(text) if self.kept is None or len(text) > LONGEST else self.kept(text)
 
     def each(self, texts: Iterable[S]) -> list[T]:
-        kept, read = self.kept, self.read
+        kept, read = self.kept or self.read, self.read
         return [kept(text) if len(text) <= LONGEST else read(text) for text in texts]
 
     def size(self) -> tuple[int, int]:
+        if self.kept is None:
+            return 0, 0
         found = self.kept.cache_info()
         return found.currsize, found.maxsize or 0
 
@@ -83,7 +85,7 @@ class Parser:
         self._select = Remembered(partial(parse_select, limits=limits), kept)
         self._order = Remembered(partial(parse_order, limits=limits), kept)
         self._name = Remembered(partial(split_name, limits=limits), kept)
-        self._part = Remembered(self._read_part, kept)
+        self._part = Remembered(partial(read_part, split=self._name), kept)
 
     def __call__(self, query_string: str | bytes) -> Query:
         """The whole query string. Raises BadQuery (PGRST100 syntax, PGRST127 what is not available)."""
@@ -124,14 +126,6 @@ class Parser:
             tuple(texts),
         )
 
-    def _read_part(self, text: bytes) -> Part:
-        """Raises BadQuery for what cannot be decoded, which goes before all else."""
-        key, value = pair(text)
-        try:
-            return Part(key, value, None if key in ONCE else self._name(key))
-        except BadQuery:
-            return Part(key, value, None)
-
     def sizes(self) -> dict[str, tuple[int, int]]:
         """How many texts of each kind are remembered, and at most."""
         kinds = (("select", self._select), ("order", self._order), ("name", self._name), ("part", self._part))
@@ -141,6 +135,15 @@ class Parser:
 def parse(query_string: str | bytes, limits: Limits) -> Query:
     """For those who ask once."""
     return Parser(limits)(query_string)
+
+
+def read_part(text: bytes, split: Callable[[str], tuple[Path, str, bool]]) -> Part:
+    """Raises BadQuery for what cannot be decoded, which goes before all else."""
+    key, value = pair(text)
+    try:
+        return Part(key, value, None if key in ONCE else split(key))
+    except BadQuery:
+        return Part(key, value, None)
 
 
 def split_name(text: str, limits: Limits) -> tuple[Path, str, bool]:
