@@ -101,13 +101,17 @@ class Batches:
         self.lines: dict[Hashable, Line] = {}
         self.tasks: set[asyncio.Future[Any]] = set()
 
-    async def get(self, kind: Hashable, key: Any, load: Load) -> Any:
-        """What `load` finds of the key, None where it finds nothing. All loads of one kind must be the same. Raises
-        what it raises, and Unavailable PGRST003 where it does not begin in time.
+    async def get(self, kind: Hashable, key: Any, load: Load, *, at_once: bool = False) -> Any:
+        """What `load` finds of the key, None where it finds nothing. All loads of one kind must be the same. Where a
+        read may begin it waits for others who ask at this moment, unless it is to begin `at_once`. Raises what `load`
+        raises, and Unavailable PGRST003 where it does not begin in time.
         """
         line = self.lines.get(kind)
         if line is None:
             line = self.lines[kind] = Line()
+        if at_once and line.running < self.running and not line.waiting:
+            line.running += 1
+            return await self._alone(kind, line, key, load)
         batch, leads = self._joined(line, key, load)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         batch.members.setdefault(key, []).append(future)
@@ -116,7 +120,8 @@ class Batches:
                 await asyncio.sleep(0)  # all who ask at this moment join
                 leads = False
                 if batch.is_lone and line.waiting and line.waiting[0] is batch:
-                    return await self._alone(kind, line, key)
+                    line.waiting.popleft()
+                    return await self._alone(kind, line, key, load)
                 self._begin(kind, line)
             return await future
         except asyncio.CancelledError:
@@ -139,10 +144,10 @@ class Batches:
             batch.late = asyncio.get_running_loop().call_later(self.wait, self._give_up, line, batch)
         return batch, leads
 
-    async def _alone(self, kind: Hashable, line: Line, key: Any) -> Any:
+    async def _alone(self, kind: Hashable, line: Line, key: Any, load: Load) -> Any:
         """Within the caller's own task: another one would cost 8 us."""
         try:
-            found = (await line.waiting.popleft().load([key])).get(key)
+            found = (await load([key])).get(key)
         finally:
             self._begin(kind, line)
         if isinstance(found, BroadsheetError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NotRequired, Protocol, TypedDict, TypeVar
+from typing import Any, NotRequired, Protocol, TypedDict, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from app.data.catalog import Catalog, Resource
 from app.data.database import Database
 from app.data.rules import Principal, Values
 from app.data.session import AppSession
-from app.data.steps import Steps
+from app.data.steps import Statement, Steps
 from app.http.allowance import Allowance
 from app.http.rating import RequestRates
 from app.http.recall import Plans
@@ -96,18 +96,23 @@ class Trace:
         try:
             statement = next(steps)
             while True:
-                parts = statement.parts or (statement,)
-                self.statements += len(parts)
                 rows = yield statement
-                for part, found in zip(parts, rows if statement.parts else (rows,), strict=True):
-                    if isinstance(part, Noting):
-                        part.collect(found, self.noted)
+                if statement.parts:
+                    for part, found in zip(statement.parts, rows, strict=True):
+                        self._count(part, found)
+                else:
+                    self._count(statement, rows)
                 statement = steps.send(rows)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             steps.close()
+
+    def _count(self, statement: Statement, rows: Sequence[Any]) -> None:
+        self.statements += 1
+        if isinstance(statement, Noting):
+            statement.collect(rows, self.noted)
 
 
 def trace_of(scope: Scope) -> Trace:

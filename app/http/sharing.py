@@ -144,7 +144,7 @@ async def find_page(call: Call, asked: Asked, plan: ReadPlan, media: Media, coun
 
     scope = call.request.scope
     kind = (asked.about, scope["path"], scope["query_string"], asked.window, who.user_id, count)
-    page: Page = await service.batches.get(kind, PAGE, load)
+    page: Page = await service.batches.get(kind, PAGE, load, at_once=True)
     call.trace.statements += page.statements
     call.trace.mark("database")
     return page

@@ -172,27 +172,33 @@ def _fetch(
     part: Part, rows: Sequence[Any], values: Sequence[Any], who: Binds, skip: int, limits: Limits
 ) -> Steps[Level]:
     """The rows of a statement with those of the embeds below it. `skip` is 1 where the first column is the key."""
-    level = Level(rows, part.wide, [], skip)
-    if len(rows) > limits.answer_rows:
-        refuse_heavy(level, limits)
-    fetches = [_fetch_kid(kid, rows, at + skip, values, who, limits) for kid, at in part.kids]
-    if len(fetches) > 1 and len(rows) <= FEW:
-        found = yield from together(*fetches)
+    level = _level(part, rows, skip, limits)
+    if len(rows) <= FEW and len(part.kids) > 1:
+        kids = yield from together(*[_kid(kid, rows, at + skip, values, who, limits) for kid, at in part.kids])
+        level.kids += zip(kids, [at for _, at in part.kids], strict=True)
     else:
-        found = []
-        for fetch in fetches:
-            found.append((yield from fetch))
-    level.kids += [(below, at) for below, (_, at) in zip(found, part.kids, strict=True)]
+        for kid, at in part.kids:
+            level.kids.append(((yield from _kid(kid, rows, at + skip, values, who, limits)), at))
     return level
 
 
-def _fetch_kid(
-    kid: Part, parents: Sequence[Any], at: int, values: Sequence[Any], who: Binds, limits: Limits
+def _level(part: Part, rows: Sequence[Any], skip: int, limits: Limits) -> Level:
+    level = Level(rows, part.wide, [], skip)
+    if len(rows) > limits.answer_rows:
+        refuse_heavy(level, limits)
+    return level
+
+
+def _kid(
+    part: Part, parents: Sequence[Any], at: int, values: Sequence[Any], who: Binds, limits: Limits
 ) -> Steps[Level]:
+    """An embed of these rows, which have its keys in column `at`."""
     keys = set(map(itemgetter(at), parents))
     keys.discard(None)
-    rows: Sequence[Any] = (yield _statement(kid, values, who, list(keys))) if keys else ()
-    return (yield from _fetch(kid, rows, values, who, 1, limits))
+    rows: Sequence[Any] = (yield _statement(part, values, who, list(keys))) if keys else ()
+    if part.kids:
+        return (yield from _fetch(part, rows, values, who, 1, limits))
+    return _level(part, rows, 1, limits)
 
 
 def _statement(part: Part, values: Sequence[Any], who: Binds, keys: list[Any] | None) -> Statement:
