@@ -105,7 +105,7 @@ class Settings:
     data_dir: Path = Path("data")
     database_url: str = field(default="", repr=False)  # these two hold passwords
     migrate_url: str = field(default="", repr=False)
-    pool_size: int = 6
+    pool_size: int = 16
     pooler: str = ""
     require_key: bool = False
     origins: tuple[str, ...] = ()

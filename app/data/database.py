@@ -52,7 +52,7 @@ class Database:
         catalog: Catalog,
         *,
         clock: Clock = now,
-        pool_size: int = 6,
+        pool_size: int = 16,
         limits: Limits = DEFAULT_LIMITS,
         pooler: str = "",
         migrate_url: str = "",
