@@ -106,7 +106,7 @@ class Job(Generic[T]):
                 self._stop_here()
                 for part in statement.parts or (statement,):
                     self.observe(part.sql)
-                statement = steps.send(_rows(connection, statement))
+                statement = steps.send(_rows(connection, statement, self._stop_here))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -138,11 +138,11 @@ def _end_snapshot(connection: sqlite3.Connection) -> None:
         connection.rollback()
 
 
-def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
+def _rows(connection: sqlite3.Connection, statement: Statement, stop_here: Callable[[], None]) -> Sequence[Any]:
     if statement.parts:
         return [connection.execute(part.sql, part.args).fetchall() for part in statement.parts]
     if statement.rows is not None:
-        return _fill(connection, statement, statement.rows)
+        return _fill(connection, statement, statement.rows, stop_here)
     if not statement.many:
         return connection.execute(statement.sql, statement.args).fetchall()
     found: list[Any] = []
@@ -154,12 +154,15 @@ def _rows(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]
     return found
 
 
-def _fill(connection: sqlite3.Connection, statement: Statement, rows: Iterable[tuple[Any, ...]]) -> Sequence[Any]:
+def _fill(
+    connection: sqlite3.Connection, statement: Statement, rows: Iterable[tuple[Any, ...]], stop_here: Callable[[], None]
+) -> Sequence[Any]:
     row: tuple[Any, ...] = ()
 
     def remembered() -> Iterator[tuple[Any, ...]]:
         nonlocal row
-        for row in rows:  # noqa: UP028  # the last one is needed after an error
+        for row in rows:  # the last one is needed after an error
+            stop_here()  # an interrupt between two rows stops neither
             yield row
 
     try:
