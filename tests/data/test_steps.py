@@ -103,3 +103,21 @@ async def test_rows_are_those_of_each_statement(database: Database, statements: 
 async def test_no_rows_are_an_empty_list(database: Database) -> None:
     found = await database.read(SYSTEM, lambda: together(asked("SELECT 1 WHERE 1 = 0"), asked("SELECT 1 WHERE 1 = 0")))
     assert [[list(rows) for rows in one] for one in found] == [[[]], [[]]]
+
+
+async def test_values_are_what_they_are_alone(database: Database) -> None:
+    """Every type that a column may have: within a record nothing but its number says what a value is."""
+    if database.name == "sqlite":
+        pytest.skip("nothing is put into one there")
+    values = (
+        "1::smallint, 2::integer, 3::bigint, 1.50::numeric, 1.5::double precision, true, 'x'::text, 'y'::varchar(9),"
+        " '2026-01-02 03:04:05.678+00'::timestamptz, '2026-01-02'::date, '0123456789abcdef0123456789abcdef'::uuid,"
+        """ '{"a": [1]}'::json, '{"a": [1]}'::jsonb, ARRAY[1, 2], ARRAY['a', NULL], NULL::text"""
+    )
+
+    def twice() -> Steps[list[Any]]:
+        return together(asked(f"SELECT {values}"), asked(f"SELECT {values}"))
+
+    (alone,) = await database.read(SYSTEM, lambda: asked(f"SELECT {values}"))
+    both = await database.read(SYSTEM, twice)
+    assert [[[tuple(row) for row in rows] for rows in one] for one in both] == [[[tuple(alone[0])]]] * 2
