@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 
@@ -13,37 +12,27 @@ import pytest
 from app.data.database import Database
 from app.data.rules import ANONYMOUS, SYSTEM, user
 from app.models import User
-from app.query.fetch import fetch
 from app.settings import Limits, Settings
 from tests.conftest import Statements
 from tests.factories import make_post
 from tests.http.asking import client_as
 from tests.http.conftest import Blog, Headers
+from tests.http.crowd import MANY, make_posts, recorded, told, write_among_readers
 from tests.http.failing import ON_POSTGRESQL, opened
 from tests.http.persons import persons
 
 SELECT = "select=id,title,author(id,username),tags(name)"
-MANY = 12
 
 
 @pytest.fixture
 async def posts(database: Database, blog: Blog) -> list[int]:
-    """More public posts, with tags."""
-    async with database.writing(SYSTEM) as session:
-        ada = await session.get_one(User, blog.ada)
-        made = [await make_post(session, ada, title=f"Post {n}", tags=(f"t{n}", "all")) for n in range(MANY)]
-        return [post.id for post in made]
+    return await make_posts(database, blog)
 
 
 async def at_once(
     client: httpx2.AsyncClient, paths: list[str], headers: Headers | None = None
 ) -> list[httpx2.Response]:
     return list(await asyncio.gather(*[client.get(path, headers=headers) for path in paths]))
-
-
-def told(answer: httpx2.Response) -> tuple[int, bytes, dict[str, str]]:
-    headers = {k: v for k, v in answer.headers.items() if k not in ("x-request-id", "date")}
-    return answer.status_code, answer.content, headers
 
 
 # ---- the same answers -----------------------------------------------------------------------------------------------
@@ -119,9 +108,7 @@ async def test_reads_that_are_recorded_by_person_are_recorded(
 ) -> None:
     async with client_as(user(blog.bob, "admin"), settings, database) as client:
         await at_once(client, [f"/posts/{blog.draft}"] * 3)
-    async with database.reading(SYSTEM) as session:
-        recorded = await fetch(session, "events?select=kind,subject")
-    assert json.loads(recorded) == [{"kind": "foreign_rows_read", "subject": "posts"}] * 3
+    assert await recorded(database) == [{"kind": "foreign_rows_read", "subject": "posts"}] * 3
 
 
 # ---- own writes -----------------------------------------------------------------------------------------------------
@@ -130,25 +117,7 @@ async def test_reads_that_are_recorded_by_person_are_recorded(
 async def test_writers_see_what_they_wrote_while_many_read(
     client: httpx2.AsyncClient, posts: list[int], secret: Headers
 ) -> None:
-    over = asyncio.Event()
-
-    async def keep_reading(id: int) -> None:
-        while not over.is_set():
-            assert (await client.get(f"/posts/{id}?{SELECT}")).status_code == 200
-
-    async def write_and_read(id: int) -> None:
-        for number in range(8):
-            title = f"{id} for the {number}. time"
-            wrote = await client.patch(f"/posts/{id}", json={"title": title}, headers=secret)
-            assert wrote.status_code == 200, wrote.text
-            assert (await client.get(f"/posts/{id}?{SELECT}")).json()["title"] == title
-
-    readers = [asyncio.create_task(keep_reading(id)) for id in posts]
-    try:
-        await asyncio.gather(*map(write_and_read, posts[:4]))
-    finally:
-        over.set()
-    await asyncio.gather(*readers)
+    await write_among_readers(client, secret, {id: f"/posts/{id}?{SELECT}" for id in posts})
 
 
 # ---- too much together ----------------------------------------------------------------------------------------------

@@ -12,29 +12,21 @@ import httpx2
 import pytest
 
 from app.data.database import Database
-from app.data.rules import ANONYMOUS, SERVICE, SYSTEM, user
-from app.models import User
-from app.query.fetch import fetch
+from app.data.rules import ANONYMOUS, SERVICE, user
 from app.settings import Settings
 from tests.conftest import Clock, Statements
-from tests.factories import make_post
 from tests.http.asking import OBJECT, REST, client_as, prefer
 from tests.http.conftest import Blog, Headers
+from tests.http.crowd import MANY, make_posts, recorded, told, write_among_readers
 from tests.http.persons import edited, persons
-from tests.http.test_sharing import told
 
 PATH = "/posts?select=id,title,author(id,username),tags(name)&order=id.desc&limit=5"
-MANY = 12
 Asked = tuple[str, str, Mapping[str, str]]
 
 
 @pytest.fixture
 async def posts(database: Database, blog: Blog) -> list[int]:
-    """More public posts, with tags."""
-    async with database.writing(SYSTEM) as session:
-        ada = await session.get_one(User, blog.ada)
-        made = [await make_post(session, ada, title=f"Post {n}", tags=(f"t{n}", "all")) for n in range(MANY)]
-        return [post.id for post in made]
+    return await make_posts(database, blog)
 
 
 async def ask_at_once(client: httpx2.AsyncClient, asked: list[Asked]) -> list[httpx2.Response]:
@@ -174,9 +166,7 @@ async def test_reads_that_are_recorded_by_person_are_recorded(
 ) -> None:
     async with client_as(user(blog.bob, "admin"), settings, database) as client:
         await many(client, f"/posts?id=eq.{blog.draft}", 3)
-    async with database.reading(SYSTEM) as session:
-        recorded = await fetch(session, "events?select=kind,subject")
-    assert json.loads(recorded) == [{"kind": "foreign_rows_read", "subject": "posts"}] * 3
+    assert await recorded(database) == [{"kind": "foreign_rows_read", "subject": "posts"}] * 3
 
 
 # ---- own writes -----------------------------------------------------------------------------------------------------
@@ -185,25 +175,7 @@ async def test_reads_that_are_recorded_by_person_are_recorded(
 async def test_writers_see_what_they_wrote_while_many_read(
     client: httpx2.AsyncClient, posts: list[int], secret: Headers
 ) -> None:
-    over = asyncio.Event()
-
-    async def keep_reading() -> None:
-        while not over.is_set():
-            assert (await client.get(PATH)).status_code == 200
-
-    async def write_and_read(id: int) -> None:
-        for number in range(8):
-            title = f"{id} for the {number}. time"
-            wrote = await client.patch(f"/posts/{id}", json={"title": title}, headers=secret)
-            assert wrote.status_code == 200, wrote.text
-            assert title in [row["title"] for row in (await client.get(PATH)).json()]
-
-    readers = [asyncio.create_task(keep_reading()) for _ in range(MANY)]
-    try:
-        await asyncio.gather(*map(write_and_read, posts[-4:]))
-    finally:
-        over.set()
-    await asyncio.gather(*readers)
+    await write_among_readers(client, secret, dict.fromkeys(reversed(posts), PATH))
 
 
 # ---- refusals, and those who go -------------------------------------------------------------------------------------
