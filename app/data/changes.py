@@ -194,7 +194,7 @@ def _resolve(group: list[Change], unit: Unit, session: AppSession) -> None:
     rule, pairs = group[0].resource.rule, [(c.old, c.values) for c in group]
     if rule.resolve is not nothing_to_resolve:
         await_only(rule.resolve(session, pairs, unit.who, unit.now))
-    for look in (rule.link, rule.fill):
+    for look in (rule.find_links, rule.fill):
         if look is not nothing_to_look_up:
             await_only(session.run(look(session, pairs)))
 

@@ -123,8 +123,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """A write-only field that replaces a many-to-many relation: a list of ids after `link`. Revisions show the far
-    rows' `shown` column.
+    """A write-only field that replaces a many-to-many relation: a list of ids after `find_links`. Revisions show the
+    far rows' `shown` column.
     """
 
     relation: str
@@ -172,9 +172,9 @@ class Rule:
 
     `prepare(old, values, who, now)` is pure: it normalises, defaults and refuses one row (`old` is None for a new
     one, `values` only what was given). `resolve(session, pairs, who, now)` runs after it, over all rows of a write at
-    once, where more than the row must be known; it changes the new values in place. So do `link`, which puts ids in the
-    place of what `Links` are called, and `fill`, which gives new rows the required columns `fills` that they lack: both
-    are steps, and run at the same time as the other look-ups of the write.
+    once, where more than the row must be known; it changes the new values in place. So do `find_links`, which puts ids
+    in the place of what `Links` are called, and `fill`, which gives new rows the required columns `fills` that they
+    lack: both are steps, and run at the same time as the other look-ups of the write.
 
     `cascades` names to-many relations whose rows are soft-deleted, restored and purged with this one; `touches`
     many-to-many relations whose far rows count as changed when this row is removed; `drops` one-to-many relations whose
@@ -197,7 +197,7 @@ class Rule:
     removes: frozenset[Role] = NOBODY
     prepare: Prepare = as_given
     resolve: Resolve = nothing_to_resolve
-    link: Look = nothing_to_look_up
+    find_links: Look = nothing_to_look_up
     fill: Look = nothing_to_look_up
     fills: frozenset[str] = frozenset()
     may_remove: Callable[[Row], None] = lambda old: None

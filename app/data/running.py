@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -142,7 +142,7 @@ def _rows(connection: sqlite3.Connection, statement: Statement, stop_here: Calla
     if statement.parts:
         return [connection.execute(part.sql, part.args).fetchall() for part in statement.parts]
     if statement.rows is not None:
-        return _fill(connection, statement, statement.rows, stop_here)
+        return _fill(connection, statement, stop_here)
     if not statement.many:
         return connection.execute(statement.sql, statement.args).fetchall()
     found: list[Any] = []
@@ -154,14 +154,12 @@ def _rows(connection: sqlite3.Connection, statement: Statement, stop_here: Calla
     return found
 
 
-def _fill(
-    connection: sqlite3.Connection, statement: Statement, rows: Iterable[tuple[Any, ...]], stop_here: Callable[[], None]
-) -> Sequence[Any]:
+def _fill(connection: sqlite3.Connection, statement: Statement, stop_here: Callable[[], None]) -> Sequence[Any]:
     row: tuple[Any, ...] = ()
 
     def remembered() -> Iterator[tuple[Any, ...]]:
         nonlocal row
-        for row in rows:  # the last one is needed after an error
+        for row in statement.rows or ():  # the last one is needed after an error
             stop_here()  # an interrupt between two rows stops neither
             yield row
 

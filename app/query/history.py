@@ -188,8 +188,8 @@ def values_of(past: Past, view: Role) -> Values:
 
 
 async def find_links(session: AppSession, resource: Resource, values: Values) -> None:
-    """Puts keys in the place of what is shown of links, where the rule's `link` does not. Raises Conflict 23503."""
-    if resource.rule.link is not nothing_to_look_up:
+    """Puts keys in the place of what is shown of links, where no `find_links` of a rule does. Raises Conflict 23503."""
+    if resource.rule.find_links is not nothing_to_look_up:
         return
     for field, extra in link_fields(resource).items():
         if values.get(field):

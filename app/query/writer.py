@@ -123,7 +123,7 @@ def _completed(
     session: AppSession, statements: WriteStatements, resource: Resource, pairs: Pairs
 ) -> Steps[tuple[list[Change], Conflict | None]]:
     """What is free is looked for after rows may have been made, so that it is still free when it is taken."""
-    yield from resource.rule.link(session, pairs)
+    yield from resource.rule.find_links(session, pairs)
     changes = [extras.split(resource, old, values) for old, values in pairs]
     found = _found(statements, resource, changes, session.unit)
     refusal, _ = yield from together(found, resource.rule.fill(session, pairs))
@@ -174,7 +174,7 @@ async def revise(session: AppSession, resource: Resource, given: Sequence[tuple[
 
 
 def _revise(session: AppSession, resource: Resource, pairs: Pairs) -> Steps[list[Values]]:
-    yield from resource.rule.link(session, pairs)
+    yield from resource.rule.find_links(session, pairs)
     changes = [extras.split(resource, old, new) for old, new in pairs]
     yield from _update(statements_of(session), resource, changes, session.unit)
     return [change.new for change in changes]

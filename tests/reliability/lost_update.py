@@ -137,10 +137,12 @@ async def write(office: Office, service: Service, who: Principal, found: Answer,
     kind = random.choice(KINDS)
     read, base = Text.of(found.json), found.json["version"]
     older = [version for version in office.texts if version < base]
+    if not older and kind == "restore":
+        kind = "item"  # what is there already would change nothing: no version is compared then but the lock's
     meant = Text(read.content[-MOST_MARKS:] + mark, read.tags)
     if kind == "tags":
         meant = Text(read.content, tuple(sorted({*read.tags[-MOST_TAGS:], mark})))
-    number = random.choice(older) if older else base
+    number = random.choice(older) if kind == "restore" else base
     if kind == "restore":
         meant = office.texts[number]
     method, target, body = request(kind, office.post, found.json, meant, number)
