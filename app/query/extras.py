@@ -1,6 +1,6 @@
 """The write-only fields of a payload: links of a many-to-many relation, and the row of a one-to-one table.
 
-Links arrive as keys of the far rows (after the rule's `resolve`). A far row that the caller may not see counts as
+Links arrive as keys of the far rows (after the rule's `find_links`). A far row that the caller may not see counts as
 absent: 23503, before anything is written. Revisions show links by what their rule says (`Links.shown`), one-to-one rows
 never.
 """

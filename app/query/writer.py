@@ -79,7 +79,7 @@ def _inserting(
 
 @contextlib.contextmanager
 def names_made_up(resource: Resource, rows: Sequence[Values]) -> Iterator[None]:
-    """`resolve` found free values for columns that nobody gave. Raises Unavailable where one of them is taken now."""
+    """`fill` found free values for columns that nobody gave. Raises Unavailable where one of them is taken now."""
     try:
         yield
     except asyncpg.UniqueViolationError as exc:
