@@ -283,23 +283,21 @@ def test_goals_name_loads_and_variants_that_exist() -> None:
             assert side.variant in VARIANTS, goal.name
 
 
-def test_a_goal_is_met_from_the_required_ratio_on() -> None:
-    goal = next(goal for goal in goals.GOALS if goal.name == "one post by random id")
-    theirs = measured("one", "fastapi-async", 100)
-    for rate, met in ((999, False), (1000, True)):
-        found = goal.reached([measured("one", "broadsheet", rate), theirs])
+@pytest.mark.parametrize(
+    ("name", "load", "theirs", "rates"),
+    [
+        ("one post by random id", "one", 100, ((999, False), (1000, True))),
+        ("time to the first answer", "start", 1, ((1.1, True), (0.9, False))),
+    ],
+)
+def test_a_goal_is_met_from_its_ratio_on_and_a_time_up_to_it(name: str, load: str, theirs: float, rates: Any) -> None:
+    goal = next(goal for goal in goals.GOALS if goal.name == name)
+    peer = measured(load, "fastapi-async", theirs)
+    for rate, met in rates:
+        found = goal.reached([measured(load, "broadsheet", rate), peer])
         assert found is not None
         assert goal.is_met(found) is met
-    assert goal.reached([theirs]) is None
-
-
-def test_a_time_is_met_up_to_the_required_ratio() -> None:
-    goal = next(goal for goal in goals.GOALS if goal.name == "time to the first answer")
-    theirs = measured("start", "fastapi-async", 1)
-    for rate, met in ((1.1, True), (0.9, False)):
-        found = goal.reached([measured("start", "broadsheet", rate), theirs])
-        assert found is not None
-        assert goal.is_met(found) is met
+    assert goal.reached([peer]) is None
 
 
 MACHINE: dict[str, Any] = {

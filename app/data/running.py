@@ -34,15 +34,12 @@ async def run_on_asyncpg(driver: Any, steps: Steps[T], seconds: float, observe: 
     try:
         statement = next(steps)
         while True:
+            for part in statement.parts or (statement,):
+                observe(part.sql)
             rows: Sequence[Any]
             if statement.parts:
-                for part in statement.parts:
-                    observe(part.sql)
                 (rows,) = await driver.fetch(*joined(statement.parts), timeout=seconds)
-                statement = steps.send(rows)
-                continue
-            observe(statement.sql)
-            if statement.rows is not None:
+            elif statement.rows is not None:
                 rows = await _copy(driver, statement, seconds)
             elif statement.many:
                 rows = await driver.fetchmany(statement.sql, statement.args, timeout=seconds)

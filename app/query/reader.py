@@ -172,20 +172,15 @@ def _fetch(
     part: Part, rows: Sequence[Any], values: Sequence[Any], who: Binds, skip: int, limits: Limits
 ) -> Steps[Level]:
     """The rows of a statement with those of the embeds below it. `skip` is 1 where the first column is the key."""
-    level = _level(part, rows, skip, limits)
+    level = Level(rows, part.wide, [], skip)
+    if len(rows) > limits.answer_rows:
+        refuse_heavy(level, limits)
     if len(rows) <= FEW and len(part.kids) > 1:
         kids = yield from together(*[_kid(kid, rows, at + skip, values, who, limits) for kid, at in part.kids])
         level.kids += zip(kids, [at for _, at in part.kids], strict=True)
     else:
         for kid, at in part.kids:
             level.kids.append(((yield from _kid(kid, rows, at + skip, values, who, limits)), at))
-    return level
-
-
-def _level(part: Part, rows: Sequence[Any], skip: int, limits: Limits) -> Level:
-    level = Level(rows, part.wide, [], skip)
-    if len(rows) > limits.answer_rows:
-        refuse_heavy(level, limits)
     return level
 
 
@@ -196,9 +191,7 @@ def _kid(
     keys = set(map(itemgetter(at), parents))
     keys.discard(None)
     rows: Sequence[Any] = (yield _statement(part, values, who, list(keys))) if keys else ()
-    if part.kids:
-        return (yield from _fetch(part, rows, values, who, 1, limits))
-    return _level(part, rows, 1, limits)
+    return (yield from _fetch(part, rows, values, who, 1, limits))
 
 
 def _statement(part: Part, values: Sequence[Any], who: Binds, keys: list[Any] | None) -> Statement:

@@ -148,6 +148,13 @@ async def test_everybody_sees_what_they_wrote_under_load(shelf: Shelf) -> None:
     assert len(shelf.reads) < 1000, "some were shared"
 
 
+async def test_who_may_begin_at_once_waits_for_nobody_and_the_others_share_the_next_read(shelf: Shelf) -> None:
+    batches = Batches(running=2)
+    found = await asyncio.gather(*[batches.get("kind", 1, shelf.load, at_once=True) for _ in range(5)])
+    assert (found, shelf.reads) == (["row 1"] * 5, [[1], [1], [1]])
+    assert batches.lines == {}
+
+
 # ---- bounds ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +300,19 @@ async def test_storm_of_cancellations_leaves_nothing(shelf: Shelf) -> None:
     assert (batches.lines, batches.tasks, shelf.inside) == ({}, set(), 0)
 
 
+async def test_read_that_was_begun_at_once_ends_with_its_caller_and_the_next_begins(closed: Shelf) -> None:
+    batches = Batches(running=1)
+    first = asyncio.create_task(batches.get("kind", 1, closed.load, at_once=True))
+    await closed.begun.wait()
+    closed.rows[1] = "written"
+    second = asyncio.create_task(batches.get("kind", 1, closed.load, at_once=True))
+    await turns()
+    first.cancel()
+    closed.door.set()
+    assert await second == "written"
+    assert (closed.reads, closed.cancelled, batches.lines) == ([[1], [1]], 1, {})
+
+
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
@@ -326,26 +346,3 @@ async def test_reads_after_an_error_begin_as_ever(closed: Shelf) -> None:
         await tasks[0]
     del closed.rows["fault"]
     assert await batches.get("kind", 1, closed.load) == "row 1"
-
-
-# ---- those who begin at once ----------------------------------------------------------------------------------------
-
-
-async def test_who_may_begin_at_once_waits_for_nobody_and_the_others_share_the_next_read(shelf: Shelf) -> None:
-    batches = Batches(running=2)
-    found = await asyncio.gather(*[batches.get("kind", 1, shelf.load, at_once=True) for _ in range(5)])
-    assert (found, shelf.reads) == (["row 1"] * 5, [[1], [1], [1]])
-    assert batches.lines == {}
-
-
-async def test_read_that_was_begun_at_once_ends_with_its_caller_and_the_next_begins(closed: Shelf) -> None:
-    batches = Batches(running=1)
-    first = asyncio.create_task(batches.get("kind", 1, closed.load, at_once=True))
-    await closed.begun.wait()
-    closed.rows[1] = "written"
-    second = asyncio.create_task(batches.get("kind", 1, closed.load, at_once=True))
-    await turns()
-    first.cancel()
-    closed.door.set()
-    assert await second == "written"
-    assert (closed.reads, closed.cancelled, batches.lines) == ([[1], [1]], 1, {})
