@@ -12,6 +12,7 @@ from app.data.rules import SYSTEM
 from app.data.steps import Statement, Steps
 from app.models import Tag
 
+STOPPED = 8  # seconds within which a slow one that was stopped is over, however busy the machine is
 # About 20 seconds each, if nobody stops them.
 SLOW = {
     "sqlite": "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1e8) SELECT count(*) FROM n",

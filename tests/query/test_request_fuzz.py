@@ -22,7 +22,7 @@ from tests.query.rows import fill
 from tests.query.test_property import MODELS, asked
 
 REQUESTS = int(os.environ.get("BROADSHEET_TEST_REQUESTS", "100")) * 3
-SLOW = 2.0  # seconds
+SLOW = 2.0  # seconds of the processor; others take milliseconds
 SIGNS = ["(", ")", ",", ".", '"', "\\", "{", "}", "*", "%25", "%00", "!", ":", "=", "&", "-", "+", " ", "é", "9" * 25]
 SIGNS += ["not.", "(any)", "(all).{", "and(", "!inner", "...", "::text", ".sum()", "&or=(", "&order=", "&limit=1", ""]
 KINDS = [  # words that may stand in each other's place
@@ -62,13 +62,13 @@ async def test_a_damaged_request_is_answered_or_refused(database: Database) -> N
         r = Random(f"fuzz-{seed}")
         who, caller = a_caller(r)
         request = damaged(request_of(Requests(r, data, caller.view).root()), r)
-        began = time.perf_counter()
+        began = time.process_time()
         with asked(who, request):
             try:
                 await ask.page(who, request, count=r.random() < 0.3)
                 answered += 1
             except BroadsheetError as exc:
                 refused.append(exc.status)
-            assert time.perf_counter() - began < SLOW
+            assert time.process_time() - began < SLOW
     assert set(refused) <= {300, 400, 404}
     assert REQUESTS / 10 < answered < REQUESTS
