@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, insert, or_, select, update
@@ -25,10 +26,12 @@ from app.accounts.vault import hash_of
 from app.data.database import Database
 from app.data.rules import SYSTEM, Principal, Role
 from app.data.session import AppSession
+from app.data.steps import Steps
 from app.errors import BadValue, BroadsheetError, Conflict, Forbidden, NotFound, Unauthorized
 from app.models import ApiKey, KeyKind, User
 from app.models.names import clean_name
-from app.query.driver import Lru
+from app.query.driver import Lru, prepare, slot
+from app.query.statements import statements_of
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ RESERVED = (*KINDS, "signing")  # what `rotate` calls the keys that are no named
 
 KEYS: Any = ApiKey.__table__
 USERS: Any = User.__table__
+SHOWN = ("username", "role", "is_active", "banned_until", "deleted_at")  # of a key's user
 
 
 class State(StrEnum):
@@ -139,17 +143,18 @@ class ApiKeys:
             log.warning("the use of a revoked key could not be recorded", extra={"key": found.id, "code": exc.code})
 
 
-async def confirm(session: AppSession) -> None:
-    """Inside the transaction of a write by the key of a user: raises Unauthorized for a key that works no more,
-    Forbidden where the user's role is another one than the request was read for.
+def confirm(session: AppSession, who: Principal) -> Steps[None]:
+    """Inside the transaction of a write, of the holder of a user's key: raises Unauthorized for a key that works no
+    more, Forbidden where the user's role is another one than the request was read for.
     """
-    who = session.unit.who
-    if who.key_id is None or who.user_id is None:
-        return
+    assert who.key_id is not None
+    statements = statements_of(session)
+    prepared = statements.once("key in use", lambda: prepare(_in_use(), statements.dialect, {}))
     first, beyond = who.key_id, who.key_id + "g"  # hexadecimal digits end with f
-    query = _rows().where(KEYS.c.key_hash >= first, KEYS.c.key_hash < beyond, KEYS.c.user_id == who.user_id)
-    row = (await session.execute(query)).one_or_none()
-    found = UNKNOWN if row is None else _found(row, session.unit.now)
+    found = UNKNOWN
+    for row in (yield prepared.statement((first, beyond, who.user_id))):
+        key = statements.reader(KEYS)(row) | statements.reader(USERS, SHOWN)(row[len(KEYS.columns) :])
+        found = _found(SimpleNamespace(**key), session.unit.now)
     if found.principal.role is not who.role:
         raise Forbidden("your role was changed", hint="Send the request again.")
 
@@ -160,8 +165,15 @@ def _within(seconds: float, then: datetime, now: datetime) -> bool:
 
 
 def _rows() -> Select[Any]:
-    user = [USERS.c[name] for name in ("username", "role", "is_active", "banned_until", "deleted_at")]
+    user = [USERS.c[name] for name in SHOWN]
     return select(KEYS, *user).select_from(KEYS.outerjoin(USERS, KEYS.c.user_id == USERS.c.id))
+
+
+def _in_use() -> Select[Any]:
+    """The key of a user whose hash lies between two others."""
+    hashed, user_id = KEYS.c.key_hash, KEYS.c.user_id
+    between = (hashed >= slot(0, hashed.type), hashed < slot(1, hashed.type))
+    return _rows().where(*between, user_id == slot(2, user_id.type))
 
 
 def _found(row: Any, now: datetime) -> Found:
@@ -306,12 +318,8 @@ async def _unrevoked(session: AppSession, name: str) -> Any:
 
 async def _insert(session: AppSession, values: dict[str, Any]) -> tuple[str, int]:
     key = make_key("publishable" if values["kind"] is KeyKind.PUBLISHABLE else "secret")
-    row = {
-        **values,
-        "key_hash": hash_of(key),
-        "created_at": session.unit.now,
-        "created_by": session.unit.who.user_id,
-    }
+    unit = session.unit
+    row = {**values, "key_hash": hash_of(key), "created_at": unit.now, "created_by": unit.who.user_id}
     return key, (await session.execute(insert(KEYS).values(row).returning(KEYS.c.id))).scalar_one()
 
 

@@ -17,6 +17,7 @@ from app.data.catalog import Resource
 from app.data.database import Database
 from app.data.rules import Principal, Role, Values
 from app.data.session import AppSession
+from app.data.steps import Steps
 from app.errors import BroadsheetError, Forbidden
 from app.models import User, UserRole
 from app.settings import Settings
@@ -39,10 +40,16 @@ class Accounts:
         """What who joins becomes."""
         return UserRole(self.settings.accounts.sign_up_role)
 
-    async def confirm(self, session: AppSession) -> None:
-        """Inside the transaction of a write: whether its caller may still act. Raises Unauthorized, Forbidden."""
-        await standing.confirm(session)
-        await api_keys.confirm(session)
+    @staticmethod
+    def confirm(session: AppSession, who: Principal) -> Steps[None] | None:
+        """Inside the transaction of a write: whether its caller may still act. Nothing is asked of those who are no
+        users. Raises Unauthorized, Forbidden.
+        """
+        if who.user_id is None:
+            return None
+        if who.session is not None:
+            return standing.confirm(session, who)
+        return None if who.key_id is None else api_keys.confirm(session, who)
 
     async def before_write(
         self, resource: Resource, rows: list[Values], who: Principal, database: Database, *, new: bool, batched: bool

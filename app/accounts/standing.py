@@ -19,7 +19,7 @@ from app.accounts.tokens import Claims, refused
 from app.data.database import Database
 from app.data.rules import SYSTEM, Principal, Role
 from app.data.session import AppSession
-from app.data.steps import single
+from app.data.steps import Steps
 from app.errors import Forbidden
 from app.models import Session, User
 from app.query.driver import Lru, prepare, slot
@@ -80,18 +80,16 @@ class Standings:
 
 async def standing(session: AppSession, user: UUID, session_uid: UUID) -> Standing | None:
     """None for a user who does not exist (any more)."""
-    return await _standing(session, USERS.c.uid, user, session_uid)
+    return await session.run(_standing(session, USERS.c.uid, user, session_uid))
 
 
-async def confirm(session: AppSession) -> None:
-    """Inside the transaction of a write: raises Unauthorized for who may not act any more, Forbidden where the role is
-    another one than the request was read for. An admin is held as found until the end: of two who remove each other at
-    once one stays. Not against transfers, which take accounts in their own order.
+def confirm(session: AppSession, who: Principal) -> Steps[None]:
+    """Inside the transaction of a write, of the bearer of a token: raises Unauthorized for who may not act any more,
+    Forbidden where the role is another one than the request was read for. An admin is held as found until the end: of
+    two who remove each other at once one stays. Not against transfers, which take accounts in their own order.
     """
-    who = session.unit.who
-    if who.session is None or who.user_id is None:
-        return
-    found = await _standing(session, USERS.c.id, who.user_id, who.session, holds=who.role is Role.ADMIN)
+    assert who.session is not None
+    found = yield from _standing(session, USERS.c.id, who.user_id, who.session, holds=who.role is Role.ADMIN)
     if principal_of(found, who.session, session.unit.now).role is not who.role:
         raise Forbidden("your role was changed", hint=f"Send the request again in {FRESH:.0f} seconds.")
 
@@ -103,13 +101,13 @@ def principal_of(found: Standing | None, session_uid: UUID, now: datetime) -> Pr
     return Principal(found.role, found.user_id, session=session_uid)
 
 
-async def _standing(
+def _standing(
     session: AppSession, known: Column[Any], value: Any, session_uid: UUID, *, holds: bool = False
-) -> Standing | None:
+) -> Steps[Standing | None]:
     statements = statements_of(session)
     name = ("standing", known.name, holds)
     prepared = statements.once(name, lambda: prepare(_query(known, holds=holds), statements.dialect, {}))
-    for row in await session.run(single(prepared.statement((value, session_uid)))):
+    for row in (yield prepared.statement((value, session_uid))):
         user = statements.reader(USERS, SHOWN)(row)
         return Standing(user["id"], Role(user["role"].value), user["is_active"], user["banned_until"], bool(row[-1]))
     return None

@@ -7,7 +7,7 @@ Each sees and does what the session's caller may. `ACTIONS` is the list that HTT
 """
 
 from app.actions.balances import Entry, Statement, balance_of, statement
-from app.actions.credits import grant, transfer
+from app.actions.credits import grant, transfer, transfers
 from app.actions.dashboard import Dashboard, Day, TopAuthor, TopTag, Totals, dashboard
 from app.actions.search import search
 from app.models import Post, Transfer
@@ -16,7 +16,7 @@ from app.query.functions import Action, Actions, Returns
 ACTIONS: Actions = {
     "dashboard": Action(dashboard, reads=True),
     "search": Action(search, Returns.ROWS, Post, reads=True),
-    "transfer": Action(transfer, Returns.ROW, Transfer),
+    "transfer": Action(transfer, Returns.ROW, Transfer, group=transfers),
     "grant": Action(grant, Returns.ROW, Transfer),
     "balance_of": Action(balance_of, reads=True),
     "statement": Action(statement, reads=True),
@@ -37,4 +37,5 @@ __all__ = [
     "search",
     "statement",
     "transfer",
+    "transfers",
 ]

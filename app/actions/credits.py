@@ -6,8 +6,9 @@ remains. Refuses with BRD601 to BRD605, and leaves nothing behind then: the call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Table
@@ -17,16 +18,18 @@ from app.actions.balances import account_of
 from app.data import checks, failpoints, faults
 from app.data.catalog import Resource
 from app.data.failpoints import Point
-from app.data.rules import Role, Row, Values
+from app.data.rules import Principal, Role, Row, Values
 from app.data.scopes import require_write
 from app.data.session import AppSession
 from app.data.steps import Steps, whole
-from app.errors import BadValue, Conflict, Forbidden, Unavailable
+from app.errors import BadValue, BroadsheetError, Conflict, Forbidden, Unavailable
 from app.models import Transfer, User
 from app.query.driver import prepare
 from app.query.statements import WriteStatements, statements_of
 
-REST = ("note", "created_at", "created_by")  # of a transfer, behind who and what
+ACCOUNTS = ("from_user_id", "to_user_id")
+REST = ("note", "created_at", "created_by")
+ROW = (*ACCOUNTS, "amount", *REST)  # of transfers
 ACCOUNT = ("id", "balance", "is_active", "deleted_at")
 MOST = 2**53 - 1  # of an amount and of a balance: what every reader of JSON keeps exactly
 WHOLE = f"Send a whole number from 1 to {MOST}, in minor units."
@@ -41,6 +44,11 @@ class Change:
     new: int
 
 
+Booked = tuple[int, int, int]  # an account, what it held, what it holds now
+Moved = tuple[int, list[Change]]  # the id of the new row of transfers
+Outcome = int | BroadsheetError
+
+
 async def transfer(
     session: AppSession, *, to_user_id: int, amount: int, from_user_id: int | None = None, note: str | None = None
 ) -> int:
@@ -50,8 +58,33 @@ async def transfer(
     amount that is not above 0, BRD603 one above 2**53 - 1); Conflict (BRD604 no such active user, BRD605 insufficient
     funds); Unavailable.
     """
-    sender = account_of(session.unit.who, from_user_id, "from_user_id")
-    return await _move(session, _row(session, sender, to_user_id, amount, note))
+    who, now = session.unit.who, session.unit.now
+    return await _move(session, _transferred(who, now, to_user_id, amount, from_user_id, note))
+
+
+def transfers(session: AppSession, asked: Sequence[tuple[Principal, Mapping[str, Any]]]) -> Steps[list[Outcome]]:
+    """Several transfers, each by its own caller with the arguments of `transfer`, as if one came after the other: the
+    ids of their rows, and the refusals of those that were not made.
+    """
+    own, users = session.catalog.of(Transfer), session.catalog.of(User)
+    given = [_given(own, who, session.unit.now, arguments) for who, arguments in asked]
+    rows = [row for row in given if isinstance(row, dict)]
+    moved = iter((yield from _one_by_one(statements_of(session), users.table, own.table, rows)))
+    return [_id_of(next(moved)) if isinstance(row, dict) else row for row in given]
+
+
+def _given(own: Resource, who: Principal, now: datetime, arguments: Mapping[str, Any]) -> Values | BroadsheetError:
+    try:
+        require_write(who, own.name)
+        row = _transferred(who, now, **arguments)
+        _refuse_values(own, row)
+    except BroadsheetError as exc:
+        return exc
+    return row
+
+
+def _id_of(moved: Moved | BroadsheetError) -> Outcome:
+    return moved if isinstance(moved, BroadsheetError) else moved[0]
 
 
 async def grant(session: AppSession, *, to_user_id: int, amount: int, note: str | None = None) -> int:
@@ -61,13 +94,24 @@ async def grant(session: AppSession, *, to_user_id: int, amount: int, note: str 
     """
     if session.unit.who.view is not Role.ADMIN:
         raise Forbidden("permission denied for function grant")
-    return await _move(session, _row(session, None, to_user_id, amount, note))
+    return await _move(session, _row(session.unit.who, session.unit.now, None, to_user_id, amount, note))
 
 
-def _row(session: AppSession, sender: int | None, receiver: int, amount: int, note: str | None) -> Values:
-    unit = session.unit
+def _transferred(
+    who: Principal,
+    now: datetime,
+    to_user_id: int,
+    amount: int,
+    from_user_id: int | None = None,
+    note: str | None = None,
+) -> Values:
+    """Raises Forbidden, BadValue."""
+    return _row(who, now, account_of(who, from_user_id, "from_user_id"), to_user_id, amount, note)
+
+
+def _row(who: Principal, now: datetime, sender: int | None, receiver: int, amount: int, note: str | None) -> Values:
     row: Values = {"from_user_id": sender, "to_user_id": receiver, "amount": amount, "note": note}
-    return row | {"created_at": unit.now, "created_by": unit.who.user_id}
+    return row | {"created_at": now, "created_by": who.user_id}
 
 
 async def _move(session: AppSession, row: Values) -> int:
@@ -76,9 +120,12 @@ async def _move(session: AppSession, row: Values) -> int:
     if session.sync_session.read_only:
         raise faults.read_only()
     _refuse_values(transfers, row)
-    move = _step_by_step if session.dialect.name == "sqlite" else _at_once
-    steps = move(statements_of(session), users.table, transfers.table, row)
-    made, changes = await session.run(whole(steps) if move is _step_by_step else steps)
+    statements = statements_of(session)
+    if statements.sqlite:
+        moved = await session.run(whole(_alone(_one_by_one(statements, users.table, transfers.table, [row]))))
+    else:
+        moved = await session.run(_at_once(statements, users.table, transfers.table, row))
+    made, changes = moved
     if failpoints.ON:
         await failpoints.reach(Point.LOCKED)
     session.absorb(users, [{"id": change.user_id, "balance": change.new} for change in changes])
@@ -124,9 +171,7 @@ def _refuse_inactive(accounts: Mapping[int, Row], user_id: int) -> None:
 # ---- steps ----------------------------------------------------------------------------------------------------------
 
 
-def _at_once(
-    statements: WriteStatements, users: Table, transfers: Table, row: Values
-) -> Steps[tuple[int, list[Change]]]:
+def _at_once(statements: WriteStatements, users: Table, transfers: Table, row: Values) -> Steps[Moved]:
     """On PostgreSQL, in one statement. Where it moved nothing, the accounts that it has locked tell why."""
     granted = row["from_user_id"] is None
     prepared = statements.once(
@@ -142,24 +187,68 @@ def _at_once(
     raise _moved()
 
 
-def _step_by_step(
-    statements: WriteStatements, users: Table, transfers: Table, row: Values
-) -> Steps[tuple[int, list[Change]]]:
-    """On SQLite, where writers take turns: the accounts, deleted ones too; balances that are still what they were; then
-    the transfer.
+def _one_by_one(
+    statements: WriteStatements, users: Table, transfers: Table, rows: Sequence[Values]
+) -> Steps[list[Moved | BroadsheetError]]:
+    """Any number of them: the accounts, deleted ones too; then what becomes of each, one row after the other; balances
+    that are still what they were; then the transfers. Refusals leave nothing.
     """
-    ids = sorted({row["from_user_id"], row["to_user_id"]} - {None})
-    found = yield statements.locked_all(users, "id", keeps_key=True).statement((), None, ids)
+    ids = sorted({row[name] for row in rows for name in ACCOUNTS} - {None})
+    found = (yield statements.locked_all(users, "id", keeps_key=True).statement((), None, ids)) if ids else ()
     read = statements.reader(users)
-    changes = _changes({account["id"]: account for account in map(read, found)}, row)
+    accounts = {account["id"]: account for account in map(read, found)}
+    opening = {id: account["balance"] for id, account in accounts.items()}
+    outcomes = [_entered(accounts, row) for row in rows]
+    kept = [row for row, outcome in zip(rows, outcomes, strict=True) if not isinstance(outcome, BroadsheetError)]
+    changed = [(id, old, accounts[id]["balance"]) for id, old in opening.items() if accounts[id]["balance"] != old]
+    write = _written_singly if statements.sqlite else _written_together
+    made = iter((yield from write(statements, users, transfers, changed, kept)) if kept else ())
+    return [outcome if isinstance(outcome, BroadsheetError) else (next(made), outcome) for outcome in outcomes]
+
+
+def _written_singly(
+    statements: WriteStatements, users: Table, transfers: Table, changed: Sequence[Booked], rows: Sequence[Row]
+) -> Steps[list[int]]:
+    """The ids of the transfers. Raises Unavailable where a balance was not what was read."""
     update = statements.update(users, ("balance",), ("id", "balance"))
-    arguments: list[tuple[Any, ...]] = [(change.new, change.user_id, change.old) for change in changes]
-    done = yield from statements.each(update, arguments)
-    if len(done) != len(changes):
+    done = yield from statements.each(update, [(new, id, old) for id, old, new in changed])
+    if len(done) != len(changed):
         raise _moved()
-    insert = statements.insert(transfers, tuple(row))
-    ((made,),) = yield from statements.each(insert, [tuple(row.values())])
-    return int(made), changes
+    insert = statements.insert(transfers, ROW)
+    made = yield from statements.each(insert, [tuple(row[name] for name in ROW) for row in rows])
+    return [id for (id,) in made]
+
+
+def _written_together(
+    statements: WriteStatements, users: Table, transfers: Table, changed: Sequence[Booked], rows: Sequence[Row]
+) -> Steps[list[int]]:
+    """The same in one statement."""
+    prepared = statements.once(
+        "booking", lambda: prepare(moving.booking(users, transfers, ROW), statements.dialect, {})
+    )
+    lists = [*([*held] for held in zip(*changed, strict=True)), *([row[name] for row in rows] for name in ROW)]
+    ((done, made),) = yield prepared.statement(lists if changed else [[], [], [], *lists])
+    if done != len(changed):
+        raise _moved()
+    return list(made)
+
+
+def _entered(accounts: Mapping[int, Values], row: Row) -> list[Change] | BroadsheetError:
+    """The changes, which the accounts then have, or the refusal."""
+    try:
+        changes = _changes(accounts, row)
+    except BroadsheetError as exc:
+        return exc
+    for change in changes:
+        accounts[change.user_id]["balance"] = change.new
+    return changes
+
+
+def _alone(steps: Steps[list[Moved | BroadsheetError]]) -> Steps[Moved]:
+    (outcome,) = yield from steps
+    if isinstance(outcome, BroadsheetError):
+        raise outcome
+    return outcome
 
 
 def _moved() -> Unavailable:

@@ -1,15 +1,35 @@
-"""One statement that moves credits on PostgreSQL: both accounts are locked in ascending id, the debit's own condition
-says whether there is enough, only a debit makes a credit, and only a credit a row of transfers.
+"""The statements that move credits on PostgreSQL.
 
-A condition in the statement that locks would not do: it is checked on rows that others may have changed since the
-statement began, while an UPDATE checks its own once more on what it finds then.
+`moving` is one transfer as a whole: both accounts are locked in ascending id, the debit's own condition says whether
+there is enough, only a debit makes a credit, and only a credit a row of transfers. A condition in the statement that
+locks would not do: it is checked on rows that others may have changed since the statement began, while an UPDATE checks
+its own once more on what it finds then.
+
+`booking` writes what became of accounts that are locked already, however many.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Select, Table, and_, case, exists, func, insert, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    ColumnElement,
+    Select,
+    Table,
+    TableValuedAlias,
+    and_,
+    case,
+    column,
+    exists,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.types import TypeEngine
 
 from app.query.driver import slot
 
@@ -55,3 +75,27 @@ def moving(users: Table, transfers: Table, *, granted: bool) -> Select[Any]:
 def balance_after(users: Table, accounts: CTE, key: ColumnElement[int], by: ColumnElement[int]) -> ColumnElement[int]:
     """Of the account with this key: what stands there when it is written, not what was read before."""
     return users.c.balance + by
+
+
+def booking(users: Table, transfers: Table, columns: tuple[str, ...]) -> Select[Any]:
+    """(how many balances were written, the ids of the new rows in their order). The slots are lists: the accounts, what
+    they held, what they hold now; then these columns of the transfers, one list each. A balance that is not what the
+    account held is not written.
+    """
+    names = ("id", "old", "new")
+    types = (users.c.id.type, users.c.balance.type, users.c.balance.type)
+    accounts = _listed(names, types, at=0)
+    match = and_(users.c.id == accounts.c.id, users.c.balance == accounts.c.old)
+    written = update(users).values(balance=accounts.c.new).where(match).returning(users.c.id).cte("written")
+    rows = _listed(columns, tuple(transfers.c[name].type for name in columns), at=len(names))
+    given = select(*[rows.c[name] for name in columns]).order_by(rows.c.place)
+    made = insert(transfers).from_select(columns, given).returning(transfers.c.id).cte("made")
+    many = select(func.count()).select_from(written).scalar_subquery()
+    return select(many, func.array(select(made.c.id).order_by(made.c.id).scalar_subquery()))
+
+
+def _listed(names: tuple[str, ...], types: tuple[TypeEngine[Any], ...], *, at: int) -> TableValuedAlias:
+    """Rows of lists that travel as one parameter each, and their `place`."""
+    lists = [slot(at + i, ARRAY(type_)) for i, type_ in enumerate(types)]
+    columns = [column(name, type_) for name, type_ in zip(names, types, strict=True)]
+    return func.unnest(*lists).table_valued(*columns, with_ordinality="place", name=f"given_{at}").render_derived()

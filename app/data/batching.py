@@ -90,13 +90,17 @@ class Line:
 
 
 class Batches:
-    """At most `width` keys in a read, and `running` reads of one kind at a time. Each kind has its own line, so that
-    slow reads of one hold up no other; who shall read first of all of them is the lanes' affair.
+    """At most `width` keys in a read, and `running` reads of one kind at a time, all but one of them with no fewer than
+    `least` keys. Each kind has its own line, so that slow reads of one hold up no other; who shall read first of all of
+    them is the lanes' affair.
     """
 
-    def __init__(self, *, width: int = WIDTH, running: int = RUNNING, wait: float = engines.POOL_WAIT) -> None:
+    def __init__(
+        self, *, width: int = WIDTH, running: int = RUNNING, least: int = 1, wait: float = engines.POOL_WAIT
+    ) -> None:
         self.width = width
         self.running = running
+        self.least = least
         self.wait = wait
         self.lines: dict[Hashable, Line] = {}
         self.tasks: set[asyncio.Future[Any]] = set()
@@ -112,9 +116,8 @@ class Batches:
         if at_once and line.running < self.running and not line.waiting:
             line.running += 1
             return await self._alone(kind, line, key, load)
-        batch, leads = self._joined(line, key, load)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        batch.members.setdefault(key, []).append(future)
+        batch, leads = self._joined(line, key, load, future)
         try:
             if leads:
                 await asyncio.sleep(0)  # all who ask at this moment join
@@ -131,18 +134,24 @@ class Batches:
                 self._begin(kind, line)
             raise
 
-    def _joined(self, line: Line, key: Any, load: Load) -> tuple[Batch, bool]:
-        """The batch that this key belongs to, and whether it is a new one that may begin: this caller sees to it."""
-        if line.waiting and (len(line.waiting[-1].members) < self.width or key in line.waiting[-1].members):
-            return line.waiting[-1], False
-        batch = Batch(load)
-        line.waiting.append(batch)
-        leads = line.running < self.running
+    def _joined(self, line: Line, key: Any, load: Load, future: asyncio.Future[Any]) -> tuple[Batch, bool]:
+        """The batch that this key belongs to, and whether it may begin since now: this caller sees to it."""
+        batch = line.waiting[-1] if line.waiting else None
+        fresh = batch is None or (len(batch.members) >= self.width and key not in batch.members)
+        if batch is None or fresh:
+            batch = Batch(load)
+            line.waiting.append(batch)
+        batch.members.setdefault(key, []).append(future)
+        leads = (fresh or batch.late is not None) and line.running < self.running and self._suits(batch, line.running)
         if leads:
             line.running += 1
-        else:
+        elif fresh:
             batch.late = asyncio.get_running_loop().call_later(self.wait, self._give_up, line, batch)
         return batch, leads
+
+    def _suits(self, batch: Batch, others: int) -> bool:
+        """Whether it may run beside so many others."""
+        return not others or len(batch.members) >= self.least
 
     async def _alone(self, kind: Hashable, line: Line, key: Any, load: Load) -> Any:
         """Within the caller's own task: another one would cost 8 us."""
@@ -156,7 +165,7 @@ class Batches:
 
     def _begin(self, kind: Hashable, line: Line) -> None:
         """The oldest batch for which somebody still waits."""
-        while line.waiting:
+        while line.waiting and self._suits(line.waiting[0], line.running - 1):
             batch = line.waiting.popleft()
             if batch.late is not None:
                 batch.late.cancel()

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Enum, Integer, Numeric, String
+from sqlalchemy import BigInteger, Enum, Integer, Numeric
 from sqlalchemy.types import TypeEngine
 
 from app.data.base import UtcTime
@@ -62,21 +62,23 @@ def fits(type_: TypeEngine[Any], value: Any) -> None:
     """Length, range, NUL, surrogates, zone. Raises BadValue."""
     if isinstance(value, str):
         characters(value)
-    match type_:
-        case String(length=int(length)) if not isinstance(type_, Enum) and len(value) > length:
-            raise BadValue(f"value too long for type character varying({length})", code="22001")
-        case BigInteger() if not -INT8 <= value < INT8:
-            raise BadValue(f'value "{value}" is out of range for type bigint', code="22003")
-        case Integer() if not isinstance(type_, BigInteger) and not -INT4 <= value < INT4:
-            raise BadValue(f'value "{value}" is out of range for type integer', code="22003")
-        case Numeric(precision=int(p), scale=int(s)) if abs(Decimal(value)) >= Decimal(10) ** (p - s):
+        longest = None if isinstance(type_, Enum) else getattr(type_, "length", None)
+        if longest is not None and len(value) > longest:
+            raise BadValue(f"value too long for type character varying({longest})", code="22001")
+    elif isinstance(type_, Integer):
+        big = isinstance(type_, BigInteger)
+        most = INT8 if big else INT4
+        if not -most <= value < most:
+            kind = "bigint" if big else "integer"
+            raise BadValue(f'value "{value}" is out of range for type {kind}', code="22003")
+    elif isinstance(type_, Numeric):
+        whole = None if type_.precision is None or type_.scale is None else type_.precision - type_.scale
+        if whole is not None and abs(Decimal(value)) >= Decimal(10) ** whole:
             raise BadValue("numeric field overflow", code="22003")
-        case UtcTime() if isinstance(value, datetime) and value.tzinfo is None:
+    elif isinstance(type_, UtcTime):
+        if isinstance(value, datetime) and value.tzinfo is None:
             raise BadValue("a time without a zone cannot be stored", code="22007")
-        case UtcTime():
-            storable(value)
-        case _:
-            return
+        storable(value)
 
 
 def storable(value: Any) -> Any:

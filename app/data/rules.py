@@ -210,6 +210,7 @@ class Rule:
     guarded: frozenset[str] = frozenset()
     maps_columns: tuple[str, str] | None = None
     search: str | None = None
+    _written: dict[tuple[Role, bool], frozenset[str]] = field(default_factory=dict, init=False, compare=False)
 
     def readable(self, view: Role) -> tuple[str, ...]:
         """Column names that exist for this view, in the model's order."""
@@ -217,6 +218,12 @@ class Rule:
 
     def writes(self, view: Role, *, new: bool = False) -> frozenset[str]:
         """Payload fields that this view may send, for a `new` row or for one that is there."""
+        found = self._written.get((view, new))
+        if found is None:
+            found = self._written[view, new] = self._writes(view, new=new)
+        return found
+
+    def _writes(self, view: Role, *, new: bool) -> frozenset[str]:
         fields = {name for name, column in self.columns.items() if view in column.write}
         fields |= {name for name, (_, roles) in self.extra.items() if view in roles}
         return frozenset(fields | self.joining) if new and view in self.inserts else frozenset(fields)

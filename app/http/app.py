@@ -172,3 +172,4 @@ class _Lifespan:
             )
             yield State(service=service)
             await service.batches.settled()
+            await service.groups.settled()

@@ -33,6 +33,11 @@ class Chosen:
     offset: int
     limit: int
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether one row is shown as soon as the caller may see it."""
+        return not self.whole and self.kept is None and self.offset == 0 and self.limit > 0
+
 
 def chosen_plan(call: Call, resource: Resource, query: Query) -> Chosen:
     """Raises BadQuery for names, Forbidden for embeds outside of the caller's scopes (the rows themselves are the

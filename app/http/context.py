@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NotRequired, Protocol, TypedDict, TypeVar
 
 from starlette.datastructures import Headers
@@ -28,9 +29,11 @@ from app.settings import Limits, Settings
 
 T = TypeVar("T")
 
+WORTH = 8  # requests for whom another unit of work is begun beside one that runs
+
 Authenticate = Callable[[Headers, Database], Awaitable[Principal]]
 Work = Callable[[AppSession], Awaitable[T]]
-Confirm = Callable[[AppSession], Awaitable[None]]
+Confirm = Callable[[AppSession, Principal], Steps[None] | None]
 RecordReads = Callable[[AppSession, Mapping[str, Noted]], Awaitable[None]]
 
 
@@ -47,7 +50,8 @@ class Service:
     """What all requests share. `plans` has what was planned before; `allowance` counts the shapes that callers make
     anew. `record_reads` writes down, by table, what a person with the admin's view has read and only this view shows.
     `confirm` looks inside the transaction of a write whether its caller may still act, `before_write` prepares new
-    values before that transaction, `rates` counts requests, and `batches` are reads that requests share.
+    values before that transaction, `rates` counts requests, `batches` are reads that requests share, and `groups` their
+    units of work.
     """
 
     settings: Settings
@@ -62,6 +66,7 @@ class Service:
     before_write: BeforeWrite | None = None
     rates: RequestRates | None = None
     batches: Batches = field(default_factory=Batches)
+    groups: Batches = field(default_factory=partial(Batches, width=16, running=3, least=WORTH))
 
 
 class State(TypedDict):
@@ -198,8 +203,8 @@ class Call:
         async def whole(session: AppSession) -> T:
             self.trace.noted.clear()
             session.info[NOTED] = self.trace.noted
-            if self.service.confirm is not None:
-                await self.service.confirm(session)
+            if self.service.confirm is not None and (steps := self.service.confirm(session, self.who)) is not None:
+                await session.run(steps)
             result = await work(session)
             if keep:
                 await self._record(session)

@@ -4,6 +4,9 @@ dialect 1.14, 1.15.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -16,12 +19,14 @@ from app.data.steps import Steps
 from app.errors import BadQuery, Forbidden
 from app.http import fields, plans
 from app.http.body import Payload, payload_of
-from app.http.context import Call
+from app.http.context import Call, Trace
+from app.http.grouping import Order, Outcome, may_join, served
 from app.http.items import tag
 from app.http.plans import Kind, Planned
 from app.http.preferences import Prefer, prefer_of
 from app.http.ranges import counted
 from app.http.writing import Write, check_versions, manner_of, not_available, refuse_reader, settled, versions_of
+from app.query.reader import read_each
 from app.query.statements import Target
 from app.query.upsert import Upserted, target_of, upsert
 from app.query.values import literal
@@ -42,11 +47,14 @@ async def create(call: Call) -> Response:
 
     async def work(session: AppSession) -> Response:
         made, documents = await _write(session, write, rows, target)
-        body = write.body(documents, bare=payload.single and call.surface.items and len(documents) == 1)
-        status = 200 if prefer.resolution == "merge-duplicates" and write.keyed and not made.inserted else 201
-        return write.answer(body, status, _headers(write, made.rows, body, single=payload.single))
+        return _response(write, made, documents, single=payload.single)
 
-    return await write.respond(work)
+    if len(rows) != 1 or target is not None or write.is_trial or not may_join(call, write.media):
+        return await write.respond(work)
+    plan = planned.plan
+    kind = (write.resource.name, write.shows, call.who, plan.node, plan.values)
+    given = Asked(write, rows[0], payload.single)
+    return await served(Order(call, kind, given, _create_all, partial(write.respond, work)))
 
 
 async def put(call: Call) -> Response:
@@ -77,6 +85,39 @@ async def put(call: Call) -> Response:
 
     made, body = await write.transact(work)
     return write.answer(body, (201 if made.inserted else 200) if body else 204)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One new row; `single` says whether it came outside of a list."""
+
+    write: Write
+    row: Values
+    single: bool
+
+
+async def _create_all(session: AppSession, orders: list[Order]) -> Mapping[Order, Outcome]:
+    """New rows of one caller who wants to see the same of them. The refusal of one is that of all."""
+    write: Write = orders[0].given.write
+    call, plan, trace, (key,) = write.call, write.planned.plan, Trace(""), write.resource.key
+
+    def reading(news: list[Values]) -> Steps[Any]:
+        if not write.shows:
+            return {}
+        keys, unit = [row[key] for row in news], session.unit
+        return (yield from trace.counted(read_each(call.service.compiler, plan, unit.who, unit.now, keys)))
+
+    ids = [order.call.trace.request_id for order in orders]
+    news, found = await insert_and(session, write.resource, [order.given.row for order in orders], reading, ids)
+    answers: dict[Order, Outcome] = {}
+    for order, row in zip(orders, news, strict=True):
+        asked: Asked = order.given
+        documents = [found[row[key]]] if row[key] in found else []
+        asked.write.check_rows(1)
+        made = Upserted([row], 1)
+        answers[order] = _response(asked.write, made, _seen(asked.write, [row], documents), single=asked.single)
+        order.call.trace.statements += trace.statements
+    return answers
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -119,6 +160,12 @@ async def _write(
 
     news, documents = await insert_and(session, write.resource, rows, reading)
     return Upserted(news, len(news)), documents
+
+
+def _response(write: Write, made: Upserted, documents: list[Any], *, single: bool) -> Response:
+    body = write.body(documents, bare=single and write.call.surface.items and len(documents) == 1)
+    status = 200 if write.prefer.resolution == "merge-duplicates" and write.keyed and not made.inserted else 201
+    return write.answer(body, status, _headers(write, made.rows, body, single=single))
 
 
 async def _visible(session: AppSession, write: Write, rows: list[Values]) -> list[Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 
@@ -13,6 +14,7 @@ from app.errors import BadQuery
 from app.http.zones import is_utc, zone_named
 
 LONGEST = 1024
+KEPT = 100  # headers
 CHOICES = {
     "resolution": ("merge-duplicates", "ignore-duplicates"),
     "missing": ("default", "null"),
@@ -86,6 +88,11 @@ def prefer_of(headers: Headers) -> Prefer:
         return NONE
     if sum(map(len, given)) > LONGEST:
         raise BadQuery(f"the header Prefer is longer than {LONGEST} bytes")
+    return _read(tuple(given))
+
+
+@lru_cache(maxsize=KEPT)
+def _read(given: tuple[str, ...]) -> Prefer:
     found: dict[str, str] = {}
     refused: list[str] = []
     for text in filter(None, (part.strip() for line in given for part in line.split(","))):

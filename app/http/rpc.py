@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -17,8 +18,10 @@ from app.data.scopes import require_function, unscoped
 from app.data.session import AppSession
 from app.errors import BadBody, BadQuery, BadValue, BroadsheetError
 from app.http.body import JSON, content_type, payload_of, read_body
+from app.http.calling import Asked, call_all
 from app.http.chosen import Chosen, chosen_plan, read_chosen
 from app.http.context import Call
+from app.http.grouping import Order, may_join, served
 from app.http.idempotency import require_key, respond
 from app.http.media import Media, media_of, render
 from app.http.preferences import Prefer, prefer_of
@@ -34,6 +37,7 @@ from app.query.lexing import pairs
 from app.query.operators import OPERATORS, REFUSED
 from app.query.parser import parse, split_name
 from app.query.planner import find
+from app.query.reader import Result
 from app.query.syntax import ALL, Query
 
 VERBS = ("PUT", "PATCH", "DELETE")
@@ -194,6 +198,7 @@ async def _run(call: Call, action: Action, arguments: dict[str, Any], query: Que
     inside = replace(call, who=unscoped(call.who))  # who may call a function may have what it does
 
     may_undo = call.service.settings.allow_rollback and call.unit is None
+    keep = not (may_undo and wish.prefer.tx == "rollback")
 
     async def work(session: AppSession) -> Response:
         result = await action.function(session, **arguments)
@@ -202,7 +207,23 @@ async def _run(call: Call, action: Action, arguments: dict[str, Any], query: Que
     if action.reads:
         return await inside.look(work)
     require_key(call)
-    return await respond(inside, work, keep=not (may_undo and wish.prefer.tx == "rollback"))
+    if not (keep and _may_join(inside, action, wish)):
+        return await respond(inside, work, keep=keep)
+    chosen = wish.chosen
+    assert chosen is not None
+
+    def show(rows: list[Any]) -> Response:
+        return _response(call, wish, _page(call, wish, Result(rows), bare=True), may_undo=may_undo)
+
+    asked = Asked(action, arguments, chosen.shown, show)
+    return await served(Order(inside, action.function, asked, call_all, partial(respond, inside, work)))
+
+
+def _may_join(call: Call, action: Action, wish: Wish) -> bool:
+    """Whether this may be made together with other calls: the row that it returns is shown whatever comes."""
+    if action.group is None or wish.chosen is None or wish.prefer.count is not None:
+        return False
+    return wish.chosen.is_plain and may_join(call, wish.media)
 
 
 def _response(call: Call, wish: Wish, found: Answered, *, may_undo: bool) -> Response:
@@ -234,8 +255,12 @@ async def _rows(call: Call, session: AppSession, wish: Wish, keys: Sequence[Any]
         message = "Query result exceeds max-affected preference constraint"
         raise BadQuery(message, code="PGRST124", details=f"The query affects {len(keys)} rows")
     steps = read_chosen(call, chosen, keys, session.unit.now, count=prefer.count is not None)
-    result = await session.run(call.trace.counted(steps))
-    rows = result.rows
+    return _page(call, wish, await session.run(call.trace.counted(steps)), bare=bare)
+
+
+def _page(call: Call, wish: Wish, result: Result, *, bare: bool) -> Answered:
+    chosen, rows = wish.chosen, result.rows
+    assert chosen is not None
     status = status_of(chosen.offset, len(rows), result.total)
     if bare and not rows and not wish.media.one:
         return Answered(b"null", status, content_range(0, 0, result.total))

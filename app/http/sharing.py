@@ -57,7 +57,7 @@ class Page:
 async def show_item(call: Call, plan: ReadPlan, media: Media, key: Any) -> Shown:
     """The row with this key."""
     kind = (plan.node, call.who.role)
-    if not _is_shared(call, media) or call.service.plans.apart.hit(kind):
+    if not is_shared(call, media) or call.service.plans.apart.hit(kind):
         compiler, now = call.service.compiler, call.now
         rows = await call.read(lambda: read_keyed(compiler, plan, call.who, now, [key]))
         return _shown(call, plan, media, rows[0] if rows else None)
@@ -68,7 +68,8 @@ async def show_item(call: Call, plan: ReadPlan, media: Media, key: Any) -> Shown
     return found
 
 
-def _is_shared(call: Call, media: Media) -> bool:
+def is_shared(call: Call, media: Media) -> bool:
+    """Whether nothing but the caller's rights matters, and nothing that is read is recorded."""
     return media is JSON and call.who.role is not Role.ADMIN and call.unit is None and ZONE.get() is UTC
 
 
@@ -132,7 +133,7 @@ async def find_page(call: Call, asked: Asked, plan: ReadPlan, media: Media, coun
     """
     service, who = call.service, call.who
     most = call.surface.page(who, call.limits).most
-    if not _is_shared(call, media):
+    if not is_shared(call, media):
         now = call.now
         return Page(await call.read(lambda: read_counted(service.compiler, plan, who, now, count, most)))
 

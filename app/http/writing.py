@@ -60,12 +60,17 @@ class Write:
     def _may_undo(self) -> bool:
         return self.call.service.settings.allow_rollback and self.call.unit is None
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether all of it is to be undone."""
+        return self._may_undo and self.prefer.tx == "rollback"
+
     async def transact(self, work: Work[Any]) -> Any:
-        return await self.call.transact(work, keep=not (self._may_undo and self.prefer.tx == "rollback"))
+        return await self.call.transact(work, keep=not self.is_trial)
 
     async def respond(self, work: Work[Response]) -> Response:
         """As `transact`, for a POST that may come again under its Idempotency-Key."""
-        return await respond(self.call, work, keep=not (self._may_undo and self.prefer.tx == "rollback"))
+        return await respond(self.call, work, keep=not self.is_trial)
 
     async def documents(self, session: AppSession, rows: Collection[Values]) -> list[Any]:
         """These rows as the caller may see them, read on the connection of the unit of work; those that it may not see

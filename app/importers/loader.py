@@ -36,6 +36,7 @@ from app.importers.records import (
 from app.importers.report import Outcome, Report
 from app.models import Post, PostStatus, PostTag, Revision, Tag, User, UserRole
 from app.query import bulk, writer
+from app.query.naming import find_or_insert
 from app.query.statements import Target
 
 BATCH = 2000  # records
@@ -245,7 +246,7 @@ async def _tags(session: AppSession, records: Sequence[Writable], outcome: Outco
     found = await find_tags(session, names)
     new = [_tag_values(tag) for tag in given.values() if tag.name not in found]
     await writer.insert_unless(session, session.catalog.of(Tag), new, TAG_NAME)  # others may make the same at once
-    made = await writer.find_or_insert(session, Tag, "name", names - found.keys())
+    made = await find_or_insert(session, Tag, "name", names - found.keys())
     outcome.tags_made.update(made)
     return found | made
 

@@ -14,8 +14,8 @@ from app.models.names import clean_tag, free_name, slug_from
 from app.models.posts import Post
 from app.models.tags import Tag
 from app.query.driver import Prepared, prepare, slot
+from app.query.naming import found_or_inserted
 from app.query.statements import WriteStatements, statements_of
-from app.query.writer import found_or_inserted
 
 
 def link_tags(session: AppSession, pairs: Pairs) -> Steps[None]:

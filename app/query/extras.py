@@ -30,7 +30,8 @@ Key = Any
 @dataclass(slots=True)
 class Change:
     """One row of a write: what it was (None for a new one) and what it is; `links` maps a field to (keys before, keys
-    after), `owned` a field to its row, `shown` a field to what the revision says of it.
+    after), `owned` a field to its row, `shown` a field to what the revision says of it. `unit` is whose change it is
+    where the unit of work serves several.
     """
 
     old: Row | None
@@ -38,6 +39,7 @@ class Change:
     links: dict[str, tuple[Sequence[Key], Sequence[Key]]] = field(default_factory=dict)
     owned: dict[str, Values] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
+    unit: Unit | None = None
 
 
 def split(resource: Resource, old: Row | None, values: Values) -> Change:

@@ -23,6 +23,9 @@ from sqlalchemy.types import TypeEngine
 from app.data import checks
 from app.data.base import Base, UtcTime
 from app.data.catalog import nearest
+from app.data.rules import Principal
+from app.data.session import AppSession
+from app.data.steps import Steps
 from app.errors import BadValue, NotFound
 from app.query.filters import read_array
 from app.query.values import from_json, literal
@@ -62,13 +65,15 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Action:
     """An async function of a session and arguments. `model` is whose keys it returns; one that `reads` never writes,
-    and may be called by GET.
+    and may be called by GET. `group` makes several calls, given as callers and arguments, in one unit of work: what
+    each returns, or its refusal, which leaves nothing.
     """
 
     function: Callable[..., Awaitable[Any]]
     returns: Returns = Returns.VALUE
     model: type[Base] | None = None
     reads: bool = False
+    group: Callable[[AppSession, Sequence[tuple[Principal, Mapping[str, Any]]]], Steps[Sequence[Any]]] | None = None
     parameters: Mapping[str, Parameter] = field(init=False)
 
     def __post_init__(self) -> None:

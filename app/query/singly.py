@@ -1,4 +1,4 @@
-"""One new row with its links and its revision, in one statement on PostgreSQL: the meaning of `writer.insert`, in one
+"""New rows, each with its links and its revision in one statement on PostgreSQL: the meaning of `writer.insert`, in one
 round trip.
 
 The revision holds the key that the same statement makes, so its JSON is put together there.
@@ -29,25 +29,31 @@ NOWHERE = -1  # stands for the key until it is made
 
 
 def suits(statements: WriteStatements, resource: Resource, changes: Sequence[Change]) -> bool:
-    """Whether this is one row whose key the database makes, without a row of a one-to-one table."""
-    if statements.sqlite or len(changes) != 1 or changes[0].owned:
-        return False
+    """Whether these are rows of one shape whose keys the database makes, without rows of one-to-one tables."""
     column = resource.table.autoincrement_column
-    return column is not None and column.name not in changes[0].new
+    if statements.sqlite or column is None or any(change.owned or column.name in change.new for change in changes):
+        return False
+    return len({(tuple(change.new), tuple(change.links)) for change in changes}) == 1
 
 
-def write(statements: WriteStatements, resource: Resource, change: Change, unit: Unit) -> Steps[None]:
-    """Gives the row its key."""
-    columns, linked = tuple(change.new), tuple(change.links)
-    (key,) = resource.key
-    row = audit.revision(resource, Operation.INSERT, None, {key: NOWHERE} | change.new, change.shown, unit)
-    name = ("singly", resource.name, columns, linked, row is not None)
-    prepared = statements.once(name, lambda: _prepared(statements, resource, columns, linked, revised=row is not None))
-    values = [*change.new.values(), *(change.links[field][1] for field in linked)]
+def write(statements: WriteStatements, resource: Resource, changes: Sequence[Change], unit: Unit) -> Steps[None]:
+    """Gives the rows their keys."""
+    (key,), columns, linked = resource.key, tuple(changes[0].new), tuple(changes[0].links)
+    revised = resource.rule.revised
+    name = ("singly", resource.name, columns, linked, revised)
+    prepared = statements.once(name, lambda: _prepared(statements, resource, columns, linked, revised=revised))
+    made = yield from statements.each(prepared, [_values(resource, change, linked, unit) for change in changes])
+    for change, (number,) in zip(changes, made, strict=True):
+        change.new = {key: number} | change.new
+
+
+def _values(resource: Resource, change: Change, linked: tuple[str, ...], unit: Unit) -> tuple[Any, ...]:
+    (key,), values = resource.key, [*change.new.values(), *(change.links[field][1] for field in linked)]
+    new = {key: NOWHERE} | change.new
+    row = audit.revision(resource, Operation.INSERT, None, new, change.shown, change.unit or unit)
     if row is not None:
         values += [*(row[name] for name in RECORDED), *_around(row["changes"], key)]
-    ((made,),) = yield prepared.statement(values)
-    change.new = {key: made} | change.new
+    return tuple(values)
 
 
 def _around(changes: dict[str, Any], key: str) -> tuple[str, str]:

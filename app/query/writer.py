@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # the package ships no types
 
 from app.data import audit, failpoints
 from app.data.audit import Operation, Revision
-from app.data.base import Base, Versioned
+from app.data.base import Versioned
 from app.data.catalog import Resource
 from app.data.failpoints import Point
 from app.data.rules import Pairs, Row, Values
@@ -27,7 +29,7 @@ from app.errors import Conflict, NotFound, Stale, Unavailable
 from app.query import extras, parents, singly
 from app.query.driver import Binds
 from app.query.extras import Change, Key
-from app.query.statements import ANY, Target, WriteStatements, statements_of
+from app.query.statements import Target, WriteStatements, statements_of
 
 T = TypeVar("T")
 
@@ -38,12 +40,18 @@ async def insert(session: AppSession, resource: Resource, rows: Sequence[Values]
 
 
 async def insert_and(
-    session: AppSession, resource: Resource, rows: Sequence[Values], then: Callable[[list[Values]], Steps[T]]
+    session: AppSession,
+    resource: Resource,
+    rows: Sequence[Values],
+    then: Callable[[list[Values]], Steps[T]],
+    request_ids: Sequence[str] = (),
 ) -> tuple[list[Values], T]:
-    """The same, and what further steps make of the new rows."""
+    """The same, and what further steps make of the new rows. Where each came with a request of its own, revisions have
+    their ids.
+    """
 
     def steps() -> Steps[tuple[list[Values], T]]:
-        made = (yield from _inserting(session, resource, pairs, None)) if pairs else []
+        made = (yield from _inserting(session, resource, pairs, None, request_ids)) if pairs else []
         news = [row for row in made if row is not None]
         return news, (yield from then(news))
 
@@ -64,13 +72,18 @@ async def insert_unless(
 
 
 def _inserting(
-    session: AppSession, resource: Resource, pairs: Pairs, unless: Target | None
+    session: AppSession,
+    resource: Resource,
+    pairs: Pairs,
+    unless: Target | None,
+    request_ids: Sequence[str] = (),
 ) -> Steps[list[Values | None]]:
     """The steps of `insert_unless` for rows that are prepared."""
     statements, unit = statements_of(session), session.unit
     changes, refusal = yield from look_up(session, statements, resource, pairs)
-    for change in changes:
+    for change, request_id in zip_longest(changes, request_ids):
         change.new = audit.inserted(resource, change.new, unit)
+        change.unit = None if request_id is None else replace(unit, request_id=request_id)
     if refusal is not None:
         raise refusal
     made = {id(change) for change in (yield from _insert(statements, resource, changes, unit, unless))}
@@ -180,37 +193,6 @@ def _revise(session: AppSession, resource: Resource, pairs: Pairs) -> Steps[list
     return [change.new for change in changes]
 
 
-async def find_or_insert(session: AppSession, model: type[Base], column: str, names: Collection[str]) -> dict[str, Key]:
-    """The keys of the rows with these names in a unique column; missing rows are made. Safe when others make the same
-    at once.
-    """
-    return await session.run(found_or_inserted(session, model, column, names))
-
-
-def found_or_inserted(
-    session: AppSession, model: type[Base], column: str, names: Collection[str]
-) -> Steps[dict[str, Key]]:
-    wanted = set(names)
-    if not wanted:
-        return {}
-    resource, unit = session.catalog.of(model), session.unit
-    statements = statements_of(session)
-    find = statements.named(resource, unit.who.view, column).statement((), Binds.of(unit.who, unit.now), sorted(wanted))
-    found: dict[str, Key] = dict((yield find))
-    missing = sorted(wanted - found.keys())
-    if not missing:
-        return found
-    if unit.who.view not in resource.rule.inserts:
-        raise audit.denied(resource)
-    rows = [audit.inserted(resource, {column: name}, unit) for name in missing]
-    prepared = statements.insert(resource.table, tuple(rows[0]), ANY)
-    yield from statements.each(prepared, [tuple(row.values()) for row in rows])
-    found = dict((yield find))
-    if wanted - found.keys():  # removed or renamed since it was in the way
-        raise Unavailable("a row was removed at the same time", code="40001", retry_after=1)
-    return found
-
-
 async def locked(
     session: AppSession, resource: Resource, keys: Sequence[Key], *, deleted: bool = False
 ) -> list[Values]:
@@ -261,7 +243,7 @@ def _insert(
 ) -> Steps[list[Change]]:
     """Gives rows their keys, and returns those that were made."""
     if unless is None and singly.suits(statements, resource, changes):
-        yield from singly.write(statements, resource, changes[0], unit)
+        yield from singly.write(statements, resource, changes, unit)
         return changes
     made: list[Change] = []
     for columns, group in _by_shape(changes):
@@ -331,7 +313,7 @@ def write_revisions(
     rows = []
     for change in changes:
         new = None if operation is Operation.PURGE else change.new
-        row = audit.revision(resource, operation, change.old, new, change.shown, unit)
+        row = audit.revision(resource, operation, change.old, new, change.shown, change.unit or unit)
         if row is not None:
             rows.append(row)
     if rows:

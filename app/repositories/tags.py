@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from app.models import Post, Tag
 from app.models.names import clean_tag
-from app.query.writer import find_or_insert
+from app.query.naming import find_or_insert
 from app.repositories.base import Repository
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import select, update
 
 from app.accounts.api_keys import create
+from app.accounts.service import Accounts
 from app.data.database import Database
 from app.data.rules import SYSTEM
+from app.data.session import AppSession
 from app.models import ApiKey, Event, KeyKind, User
 from tests.factories import make_user
 
@@ -20,6 +22,12 @@ USERS: Any = User.__table__
 async def made(database: Database, name: str = "app", kind: KeyKind = KeyKind.SECRET, **options: Any) -> str:
     async with database.writing(SYSTEM) as session:
         return await create(session, name, kind, **options)
+
+
+async def confirm(session: AppSession) -> None:
+    """As before a write by HTTP."""
+    if (steps := Accounts.confirm(session, session.unit.who)) is not None:
+        await session.run(steps)
 
 
 async def events(database: Database) -> list[Any]:

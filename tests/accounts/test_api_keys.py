@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.accounts import api_keys
-from app.accounts.api_keys import ApiKeys, State, confirm, revoke
+from app.accounts.api_keys import ApiKeys, State, revoke
 from app.accounts.keys import fingerprint, make_key
 from app.accounts.vault import hash_of
 from app.data.database import Database
@@ -19,7 +19,7 @@ from app.errors import BadValue, Conflict, Forbidden, Unauthorized
 from app.models import KeyKind, User
 from app.query.removal import remove
 from app.resources import CATALOG
-from tests.accounts.keeping import KEYS, events, made, new_user, set_user
+from tests.accounts.keeping import KEYS, confirm, events, made, new_user, set_user
 from tests.conftest import Clock, Statements
 
 # ---- made -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from app.accounts import api_keys, people, sessions, standing
 from app.accounts.people import Account
-from app.accounts.standing import Standings, confirm
+from app.accounts.standing import Standings
 from app.accounts.tokens import Claims
 from app.accounts.vault import Vault
 from app.actions import balance_of, grant, transfer
@@ -19,6 +19,7 @@ from app.data.rules import ANONYMOUS, SERVICE, SYSTEM, Principal, Role, user
 from app.errors import Forbidden, Unauthorized
 from app.models import KeyKind, UserRole
 from tests.accounts.conftest import Installation, Ticks, add, set_user
+from tests.accounts.keeping import confirm
 from tests.conftest import EPOCH, Clock, Statements
 
 VAULT = Vault(b"the secret of this installation!")

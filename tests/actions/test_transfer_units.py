@@ -108,8 +108,8 @@ async def test_several_transfers_in_one_unit_of_work_add_up(bank: Bank) -> None:
 async def test_versions_stamps_and_revisions_of_users_stay(bank: Bank, clock: Clock) -> None:
     async def state() -> Any:
         async with bank.database.reading(SYSTEM) as session:
-            users = await session.execute(select(User.id, User.version, User.updated_at, User.updated_by))
-            return users.all(), list(await session.scalars(select(Revision.id)))
+            stamps = select(User.id, User.version, User.updated_at, User.updated_by).order_by(User.id)
+            return (await session.execute(stamps)).all(), set(await session.scalars(select(Revision.id)))
 
     before = await state()
     clock.advance(60)
