@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 
 from argon2 import PasswordHasher
 
-from app.accounts.passwords import HASHES_AT_ONCE
+from app.accounts.passwords import MOST_THREADS
 from bench.data import PASSWORD, PASSWORD_HASH
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     until = perf_counter() + float(sys.argv[1])
     began, used = perf_counter(), process_time()
     latencies: list[float] = []
-    threads = [threading.Thread(target=_verify, args=(until, latencies)) for _ in range(HASHES_AT_ONCE)]
+    threads = [threading.Thread(target=_verify, args=(until, latencies)) for _ in range(MOST_THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:

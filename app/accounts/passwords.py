@@ -1,13 +1,16 @@
 """Passwords: which are accepted, and their argon2id hashes. No password ever stands in a message, a log or a revision.
 
-Hashing takes some 25 ms of a core and 19 MiB: at most two at a time, in threads, so that loop and memory stay free, and
-never inside a unit of work. Who comes when `WAITING` others wait already is told to come again.
+Hashing takes some 25 ms of a core and 19 MiB: at most two at a time, and no more than there are cores, in threads, so
+that loop and memory stay free, and never inside a unit of work. Who comes when `WAITING` others wait already is told to
+come again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import os
+import sys
 import unicodedata
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +29,10 @@ T = TypeVar("T")
 SHORTEST, LONGEST = 8, 72  # bytes after NFKC
 # Characters that are looked at: NFKC makes one of four at most, and takes minutes for a million marks on one letter.
 MOST_NEW, MOST_TRIED = 4 * LONGEST, 1024
-HASHES_AT_ONCE = 2
+MOST_THREADS = 2
+# On one core the second thread would cost a seventh of the speed: each fills the cache that the other one needs.
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+HASHES_AT_ONCE = min(MOST_THREADS, CORES)
 WAITING = 64  # callers in line: 0.8 s of work for two threads
 MOST_MEMORY, MOST_PASSES, MOST_LANES = 128 * 1024, 10, 8  # KiB; what a hash that is brought along may cost to check
 

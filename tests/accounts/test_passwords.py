@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import unicodedata
 from typing import Any
 
@@ -15,6 +17,7 @@ from sqlalchemy.orm import joinedload
 from app.accounts import passwords
 from app.accounts.passwords import (
     DUMMY,
+    HASHES_AT_ONCE,
     MOST_NEW,
     MOST_TRIED,
     WAITING,
@@ -201,11 +204,19 @@ async def test_at_most_two_hashes_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     """Three would take 57 MiB and a third core."""
     with held(monkeypatch) as hasher:
         hashing = asyncio.gather(*(hash_password(GOOD) for _ in range(6)))
-        await until(lambda: hasher.running == 2)
-        await until(lambda: waiting() == 4)
+        await until(lambda: hasher.running == HASHES_AT_ONCE)
+        await until(lambda: waiting() == 6 - HASHES_AT_ONCE)
         hasher.may_go.set()
         await hashing
-        assert hasher.most == 2
+        assert hasher.most == HASHES_AT_ONCE <= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process which cores it may use")
+def test_on_one_core_one_at_a_time() -> None:
+    pin = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    ask = "from app.accounts import passwords; print(passwords.HASHES_AT_ONCE)"
+    command = [sys.executable, "-c", f"{pin}; {ask}"]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "1\n"
 
 
 async def test_loop_goes_on_while_passwords_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +230,9 @@ async def test_loop_goes_on_while_passwords_are_hashed(monkeypatch: pytest.Monke
 
 async def test_who_comes_when_too_many_wait_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with held(monkeypatch) as hasher:
-        calls: list[asyncio.Future[Any]] = [asyncio.ensure_future(verify(GOOD, None)) for _ in range(2 + WAITING)]
+        calls: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(verify(GOOD, None)) for _ in range(HASHES_AT_ONCE + WAITING)
+        ]
         await until(lambda: waiting() == WAITING)
         for work in (lambda: hash_password(GOOD), lambda: verify(GOOD, None), lambda: rehashed(GOOD)):
             with pytest.raises(Busy) as caught:
