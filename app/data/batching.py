@@ -18,6 +18,7 @@ from app.errors import BroadsheetError
 
 WIDTH = 32  # keys of one read: each may be a large row
 RUNNING = 2  # reads of one kind at a time: more of them are smaller ones
+PATIENCE = 0.02  # seconds that a small one waits for those that run
 
 # keys -> what was found of them; a BroadsheetError in place of it is raised to those who asked for this key
 Load = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
@@ -26,13 +27,14 @@ Load = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
 class Batch:
     """Those who wait for one read, by what they asked for."""
 
-    __slots__ = ("late", "load", "members", "task")
+    __slots__ = ("late", "load", "members", "ripe", "task")
 
     def __init__(self, load: Load) -> None:
         self.load = load
         self.members: dict[Any, list[asyncio.Future[Any]]] = {}
         self.task: asyncio.Future[Mapping[Any, Any]] | None = None
         self.late: asyncio.TimerHandle | None = None
+        self.ripe = False
 
     @property
     def keys(self) -> list[Any]:
@@ -90,9 +92,9 @@ class Line:
 
 
 class Batches:
-    """At most `width` keys in a read, and `running` reads of one kind at a time, all but one of them with no fewer than
-    `least` keys. Each kind has its own line, so that slow reads of one hold up no other; who shall read first of all of
-    them is the lanes' affair.
+    """At most `width` keys in a read, and `running` reads of one kind at a time, those beside the first with `least`
+    keys, or after a little while. Each kind has its own line, so that slow reads of one hold up no other; who shall
+    read first of all of them is the lanes' affair.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Batches:
             line.running += 1
             return await self._alone(kind, line, key, load)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        batch, leads = self._joined(line, key, load, future)
+        batch, leads = self._joined(kind, line, key, load, future)
         try:
             if leads:
                 await asyncio.sleep(0)  # all who ask at this moment join
@@ -134,7 +136,9 @@ class Batches:
                 self._begin(kind, line)
             raise
 
-    def _joined(self, line: Line, key: Any, load: Load, future: asyncio.Future[Any]) -> tuple[Batch, bool]:
+    def _joined(
+        self, kind: Hashable, line: Line, key: Any, load: Load, future: asyncio.Future[Any]
+    ) -> tuple[Batch, bool]:
         """The batch that this key belongs to, and whether it may begin since now: this caller sees to it."""
         batch = line.waiting[-1] if line.waiting else None
         fresh = batch is None or (len(batch.members) >= self.width and key not in batch.members)
@@ -146,12 +150,22 @@ class Batches:
         if leads:
             line.running += 1
         elif fresh:
-            batch.late = asyncio.get_running_loop().call_later(self.wait, self._give_up, line, batch)
+            loop = asyncio.get_running_loop()
+            batch.late = loop.call_later(self.wait, self._give_up, line, batch)
+            if self.least > 1:
+                loop.call_later(PATIENCE, self._ripen, kind, line, batch)
         return batch, leads
+
+    def _ripen(self, kind: Hashable, line: Line, batch: Batch) -> None:
+        """It need not be large any more: those who run may be long in coming back."""
+        batch.ripe = True
+        if line.running < self.running and line.waiting and line.waiting[0] is batch:
+            line.running += 1
+            self._begin(kind, line)
 
     def _suits(self, batch: Batch, others: int) -> bool:
         """Whether it may run beside so many others."""
-        return not others or len(batch.members) >= self.least
+        return not others or batch.ripe or len(batch.members) >= self.least
 
     async def _alone(self, kind: Hashable, line: Line, key: Any, load: Load) -> Any:
         """Within the caller's own task: another one would cost 8 us."""

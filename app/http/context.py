@@ -24,11 +24,13 @@ from app.http.rating import RequestRates
 from app.http.recall import Plans
 from app.http.surfaces import Surface
 from app.query.compiler import Compiler
+from app.query.driver import Lru
 from app.query.reader import NOTED, Noted, Noting
 from app.settings import Limits, Settings
 
 T = TypeVar("T")
 
+KEPT = 1000  # kinds of requests
 WORTH = 8  # requests for whom another unit of work is begun beside one that runs
 
 Authenticate = Callable[[Headers, Database], Awaitable[Principal]]
@@ -51,7 +53,7 @@ class Service:
     anew. `record_reads` writes down, by table, what a person with the admin's view has read and only this view shows.
     `confirm` looks inside the transaction of a write whether its caller may still act, `before_write` prepares new
     values before that transaction, `rates` counts requests, `batches` are reads that requests share, and `groups` their
-    units of work.
+    units of work; what cannot share one for a while stands in `apart`, until when.
     """
 
     settings: Settings
@@ -66,7 +68,8 @@ class Service:
     before_write: BeforeWrite | None = None
     rates: RequestRates | None = None
     batches: Batches = field(default_factory=Batches)
-    groups: Batches = field(default_factory=partial(Batches, width=16, running=3, least=WORTH))
+    apart: Lru[float] = field(default_factory=partial(Lru, KEPT))
+    groups: Batches = field(default_factory=partial(Batches, least=WORTH))
 
 
 class State(TypedDict):

@@ -49,9 +49,10 @@ async def create(call: Call) -> Response:
         made, documents = await _write(session, write, rows, target)
         return _response(write, made, documents, single=payload.single)
 
-    if len(rows) != 1 or target is not None or write.is_trial or not may_join(call, write.media):
-        return await write.respond(work)
     plan = planned.plan
+    plain = len(rows) == 1 and target is None and not write.is_trial and not planned.ordered
+    if not plain or not may_join(call, write.media):
+        return await write.respond(work)
     kind = (write.resource.name, write.shows, call.who, plan.node, plan.values)
     given = Asked(write, rows[0], payload.single)
     return await served(Order(call, kind, given, _create_all, partial(write.respond, work)))

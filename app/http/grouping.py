@@ -9,7 +9,7 @@ was asked for, as ever.
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,11 @@ from app.http.context import Call
 from app.http.media import Media
 from app.http.sharing import is_shared
 from app.query.reader import TogetherHeavy
+
+# Seconds for which those of a kind are served by themselves after some could not be served together, for the sake of
+# one of them or for what would hold up all.
+REFUSED, HEAVY = 0.1, 5.0
+SLOW = ("55P03", "57014", "PGRST003")  # a lock, a statement, a connection was waited for too long
 
 Outcome = Response | BroadsheetError
 Serve = Callable[[AppSession, list["Order"]], Awaitable[Mapping["Order", Outcome]]]
@@ -52,16 +57,23 @@ def may_join(call: Call, media: Media) -> bool:
 
 async def served(order: Order) -> Response:
     """Raises what the request is refused with."""
-    call = order.call
-    response: Response = await call.service.groups.get((order.kind, call.who.role), order, _serve)
-    call.trace.mark("database")
-    return response
+    service, kind = order.call.service, _kind(order)
+    response: Response | None = None
+    if time.monotonic() >= (service.apart.hit(kind) or 0):
+        response = await service.groups.get(kind, order, _serve)
+        order.call.trace.mark("database")
+    return await order.alone() if response is None else response  # none waits for the slowest of those who failed
+
+
+def _kind(order: Order) -> Hashable:
+    return order.kind, order.call.who.role
 
 
 async def _serve(orders: list[Order]) -> Mapping[Order, Outcome]:
+    """Nothing where they cannot be served together: then each is by itself, and for a while so are those who come."""
     if len(orders) == 1:
         return {orders[0]: await _alone(orders[0])}
-    database = orders[0].call.service.database
+    service = orders[0].call.service
 
     async def work(session: AppSession) -> Mapping[Order, Outcome]:
         barred = await _barred(session, orders)
@@ -73,14 +85,16 @@ async def _serve(orders: list[Order]) -> Mapping[Order, Outcome]:
         return refused | dict(answers)
 
     try:
-        return await database.transact(orders[0].call.who, work, attempts=1)
+        return await service.database.transact(orders[0].call.who, work, attempts=1)
     except TogetherHeavy:
-        pass
+        seconds = HEAVY
     except BroadsheetError as exc:
         if exc.code == faults.UNKNOWN:
             raise
-        database.counters.count_retry(exc.code)
-    return dict(zip(orders, await asyncio.gather(*map(_alone, orders)), strict=True))
+        service.database.counters.count_retry(exc.code)
+        seconds = HEAVY if exc.code in SLOW else REFUSED
+    service.apart.store(_kind(orders[0]), time.monotonic() + seconds)
+    return {}
 
 
 async def _alone(order: Order) -> Outcome:

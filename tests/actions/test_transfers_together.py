@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
 from app.actions import transfers
 from app.data import failpoints
@@ -17,11 +19,13 @@ from app.data.failpoints import Point
 from app.data.rules import ANONYMOUS, SERVICE, SYSTEM, Principal, user
 from app.data.session import AppSession
 from app.errors import BroadsheetError
+from app.http import grouping
 from app.settings import Settings
 from tests.accounts.conftest import add, opened, set_user
-from tests.actions.conftest import Bank, granted
+from tests.actions.conftest import USERS, Bank, granted
 from tests.conftest import Statements
 from tests.http.asking import client_as
+from tests.http.failing import someone_waits
 
 UNKNOWN = 999_999_999
 
@@ -32,6 +36,17 @@ async def send(client: httpx2.AsyncClient, *bodies: dict[str, Any], **more: Any)
 
 def body(sender: int, receiver: int, amount: int = 1, **more: Any) -> dict[str, Any]:
     return {"from_user_id": sender, "to_user_id": receiver, "amount": amount} | more
+
+
+def once(code: str) -> Callable[[], Awaitable[None]]:
+    """A fault that comes the first time."""
+    left = [BroadsheetError("on purpose", code=code, status=503)]
+
+    async def fail() -> None:
+        if left:
+            raise left.pop()
+
+    return fail
 
 
 def outcome(answer: httpx2.Response) -> Any:
@@ -232,17 +247,50 @@ async def test_a_call_with_a_key_is_made_once(settings: Settings, bank: Bank) ->
 
 
 async def test_a_deadlock_of_all_is_made_good_one_by_one(settings: Settings, bank: Bank) -> None:
-    times = 0
-
-    async def fail() -> None:
-        nonlocal times
-        times += 1
-        if times == 1:
-            raise BroadsheetError("deadlock detected", code="40P01", status=503)
-
     async with client_as(SERVICE, settings, bank.database) as client:
-        with failpoints.armed({Point.COMMITTING: fail}):
+        with failpoints.armed({Point.COMMITTING: once("40P01")}):
             answers = await send(client, *[body(bank.ada, bank.bob)] * 5)
     assert [answer.status_code for answer in answers] == [200] * 5
-    assert times == 6
     assert await bank.balances() == [95, 25, 1]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_who_waits_for_a_lock_holds_up_nobody(settings: Settings, bank: Bank) -> None:
+    """Somebody else holds bob's account, whose turn is before the admin's: first one who wants it comes alone, then one
+    among others.
+    """
+    async with client_as(SERVICE, settings, bank.database) as client, bank.database.writer.connect() as connection:
+        await connection.execute(update(USERS).where(USERS.c.id == bank.bob).values(balance=USERS.c.balance))
+        stuck = [asyncio.create_task(client.post("/rpc/transfer", json=body(bank.root, bank.bob)))]
+        await someone_waits((await connection.get_raw_connection()).driver_connection)
+        (beside,) = await send(client, body(bank.ada, bank.root))
+        assert (beside.status_code, stuck[0].done()) == (200, False), "it does not wait behind who is stuck"
+        others = [asyncio.create_task(client.post("/rpc/transfer", json=body(bank.ada, bank.root))) for _ in range(5)]
+        stuck.append(asyncio.create_task(client.post("/rpc/transfer", json=body(bank.root, bank.bob))))
+        answers = await asyncio.gather(*others)
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert not stuck[1].done(), "each was done by itself when the lock was waited for too long"
+        await connection.rollback()
+        answers = await asyncio.gather(*stuck)
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert await bank.balances() == [94, 22, 5]
+
+
+async def test_after_a_failure_calls_are_made_alone_for_a_while(
+    settings: Settings, bank: Bank, statements: Statements
+) -> None:
+    async with client_as(SERVICE, settings, bank.database) as client:
+
+        async def inserts() -> int:
+            statements.clear()
+            await send(client, *[body(bank.ada, bank.bob)] * 3)
+            return sum("INSERT INTO transfers" in text for text in statements.texts)
+
+        found = [await inserts()]
+        with failpoints.armed({Point.COMMITTING: once("40001")}):
+            await inserts()
+        found.append(await inserts())
+        await asyncio.sleep(2 * grouping.REFUSED)
+        found.append(await inserts())
+    assert found == [1, 3, 1]
+    assert await bank.balances() == [88, 32, 1]
