@@ -28,6 +28,7 @@ async def purge_sessions(session: AppSession, settings: AccountSettings, most: i
 
 async def _purge(session: AppSession, table: Any, over: ColumnElement[bool], most: int) -> int:
     """Rows that somebody else is about to remove are passed over: whoever waits for several may deadlock."""
-    found = select(table.c.id).where(over).order_by(table.c.id).limit(most).with_for_update(skip_locked=True)
-    gone = await session.execute(delete(table).where(table.c.id.in_(found)).returning(table.c.id))
+    first = select(table.c.id).where(over).order_by(table.c.id).limit(most).with_for_update(skip_locked=True)
+    found = first.cte("found")  # apart, for a subquery may be run more than once, and finds others each time
+    gone = await session.execute(delete(table).where(table.c.id.in_(select(found.c.id))).returning(table.c.id))
     return len(gone.all())

@@ -127,16 +127,12 @@ ANSWERED = (
     .where(KEYS.c.id == bindparam("key"))
     .values(status=bindparam("status"), headers=bindparam("headers"), body=bindparam("body"))
 )
-EXPIRED = (
-    delete(KEYS)
-    .where(
-        KEYS.c.id.in_(
-            select(KEYS.c.id)
-            .where(KEYS.c.expires_at <= bindparam("now", type_=UtcTime()))
-            .order_by(KEYS.c.expires_at)
-            .limit(bindparam("most", type_=Integer()))
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(KEYS.c.id)
+GONE = (  # apart, for a subquery may be run more than once, and finds others each time
+    select(KEYS.c.id)
+    .where(KEYS.c.expires_at <= bindparam("now", type_=UtcTime()))
+    .order_by(KEYS.c.expires_at)
+    .limit(bindparam("most", type_=Integer()))
+    .with_for_update(skip_locked=True)
+    .cte("gone")
 )
+EXPIRED = delete(KEYS).where(KEYS.c.id.in_(select(GONE.c.id))).returning(KEYS.c.id)

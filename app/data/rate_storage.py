@@ -115,13 +115,14 @@ def spending(dialect: str) -> Any:
 
 STORED = select(COUNTERS.c.number, COUNTERS.c.spent, COUNTERS.c.spent_before).where(COUNTERS.c.key == bindparam("key"))
 CLEARED = delete(COUNTERS).where(COUNTERS.c.key == bindparam("key"))
-# rows that another process removes or counts on are passed over: whoever waits for several may deadlock
-EXPIRED = delete(COUNTERS).where(
-    COUNTERS.c.key.in_(
-        select(COUNTERS.c.key)
-        .where(COUNTERS.c.expires <= bindparam("now"))
-        .order_by(COUNTERS.c.expires)
-        .limit(CROWD)
-        .with_for_update(skip_locked=True)
-    )
+# Rows that another process removes or counts on are passed over: whoever waits for several may deadlock. Apart, for a
+# subquery may be run more than once, and finds others each time.
+GONE = (
+    select(COUNTERS.c.key)
+    .where(COUNTERS.c.expires <= bindparam("now"))
+    .order_by(COUNTERS.c.expires)
+    .limit(CROWD)
+    .with_for_update(skip_locked=True)
+    .cte("gone")
 )
+EXPIRED = delete(COUNTERS).where(COUNTERS.c.key.in_(select(GONE.c.key)))

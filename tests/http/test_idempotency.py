@@ -307,7 +307,14 @@ async def test_expired_keys_are_purged(database: Database, clock: Clock) -> None
 
     await database.transact(SYSTEM, claim)
     clock.advance(2 * 3600)
-    assert await database.transact(SYSTEM, lambda session: idempotency.purge_expired(session, 2)) == 2
+
+    async def purge(session: AppSession) -> int:
+        if database.name == "postgresql":  # a plan that looks anew for those that are over with each row it goes by
+            for join in ("hashjoin", "mergejoin", "hashagg", "sort", "material"):
+                await session.execute(text(f"SET LOCAL enable_{join} = off"))
+        return await idempotency.purge_expired(session, 2)
+
+    assert await database.transact(SYSTEM, purge) == 2
     assert await database.transact(SYSTEM, idempotency.purge_expired) == 1
     assert [row.id[-1] for row in await stored(database)] == ["3", "4"]
 
