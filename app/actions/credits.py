@@ -64,7 +64,8 @@ async def transfer(
 
 def transfers(session: AppSession, asked: Sequence[tuple[Principal, Mapping[str, Any]]]) -> Steps[list[Outcome]]:
     """Several transfers, each by its own caller with the arguments of `transfer`, as if one came after the other: the
-    ids of their rows, and the refusals of those that were not made.
+    ids of their rows, and the refusals of those that were not made. Raises Unavailable, after which the unit of work
+    must be given up.
     """
     own, users = session.catalog.of(Transfer), session.catalog.of(User)
     given = [_given(own, who, session.unit.now, arguments) for who, arguments in asked]
