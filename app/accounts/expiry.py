@@ -7,10 +7,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement
 
 from app.accounts.one_time import TOKENS
 from app.accounts.sessions import SESSIONS
+from app.data.expired import remove_first
 from app.data.session import AppSession
 from app.settings import AccountSettings
 
@@ -27,8 +28,5 @@ async def purge_sessions(session: AppSession, settings: AccountSettings, most: i
 
 
 async def _purge(session: AppSession, table: Any, over: ColumnElement[bool], most: int) -> int:
-    """Rows that somebody else is about to remove are passed over: whoever waits for several may deadlock."""
-    first = select(table.c.id).where(over).order_by(table.c.id).limit(most).with_for_update(skip_locked=True)
-    found = first.cte("found")  # apart, for a subquery may be run more than once, and finds others each time
-    gone = await session.execute(delete(table).where(table.c.id.in_(select(found.c.id))).returning(table.c.id))
+    gone = await session.execute(remove_first(table, over, table.c.id, most).returning(table.c.id))
     return len(gone.all())

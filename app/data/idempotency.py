@@ -14,13 +14,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import Index, Integer, LargeBinary, Table, bindparam, delete, select, update
+from sqlalchemy import Index, Integer, LargeBinary, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.data import faults
 from app.data.base import Base, Json, UtcTime, string
+from app.data.expired import remove_first
 from app.data.session import AppSession
 from app.errors import Conflict
 
@@ -127,12 +128,5 @@ ANSWERED = (
     .where(KEYS.c.id == bindparam("key"))
     .values(status=bindparam("status"), headers=bindparam("headers"), body=bindparam("body"))
 )
-GONE = (  # apart, for a subquery may be run more than once, and finds others each time
-    select(KEYS.c.id)
-    .where(KEYS.c.expires_at <= bindparam("now", type_=UtcTime()))
-    .order_by(KEYS.c.expires_at)
-    .limit(bindparam("most", type_=Integer()))
-    .with_for_update(skip_locked=True)
-    .cte("gone")
-)
-EXPIRED = delete(KEYS).where(KEYS.c.id.in_(select(GONE.c.id))).returning(KEYS.c.id)
+OVER = KEYS.c.expires_at <= bindparam("now", type_=UtcTime())
+EXPIRED = remove_first(KEYS, OVER, KEYS.c.expires_at, bindparam("most", type_=Integer())).returning(KEYS.c.id)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.data.base import Base, text
 from app.data.database import Database
+from app.data.expired import remove_first
 from app.data.rates import SlidingStorage, Window
 from app.data.rules import SYSTEM
 from app.data.session import AppSession
@@ -115,14 +116,4 @@ def spending(dialect: str) -> Any:
 
 STORED = select(COUNTERS.c.number, COUNTERS.c.spent, COUNTERS.c.spent_before).where(COUNTERS.c.key == bindparam("key"))
 CLEARED = delete(COUNTERS).where(COUNTERS.c.key == bindparam("key"))
-# Rows that another process removes or counts on are passed over: whoever waits for several may deadlock. Apart, for a
-# subquery may be run more than once, and finds others each time.
-GONE = (
-    select(COUNTERS.c.key)
-    .where(COUNTERS.c.expires <= bindparam("now"))
-    .order_by(COUNTERS.c.expires)
-    .limit(CROWD)
-    .with_for_update(skip_locked=True)
-    .cte("gone")
-)
-EXPIRED = delete(COUNTERS).where(COUNTERS.c.key.in_(select(GONE.c.key)))
+EXPIRED = remove_first(COUNTERS, COUNTERS.c.expires <= bindparam("now"), COUNTERS.c.expires, CROWD)

@@ -45,11 +45,6 @@ class Statement(NamedTuple):
 Steps = Generator[Statement, Sequence[Any], T]
 
 
-def single(statement: Statement) -> Steps[Sequence[Any]]:
-    """The rows of one statement."""
-    return (yield statement)
-
-
 def together(*several: Steps[Any]) -> Steps[list[Any]]:
     """The results of steps that do not depend on each other. SELECTs for which they wait at the same time travel as
     one. The error of one ends all of them.
