@@ -3,70 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from app.data import batching
 from app.data.batching import Batches
 from app.errors import BroadsheetError, NotFound, Unavailable
-
-
-@dataclass
-class Shelf:
-    """A store of versions whose reads wait while its door is closed, and see what was there when they began."""
-
-    rows: dict[Any, Any] = field(default_factory=dict)
-    reads: list[list[Any]] = field(default_factory=list)
-    door: asyncio.Event = field(default_factory=asyncio.Event)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: int = 0
-    cancelled: int = 0
-    most: int = 0
-    inside: int = 0
-
-    async def load(self, keys: list[Any]) -> Mapping[Any, Any]:
-        self.reads.append(keys)
-        seen = {key: self.rows[key] for key in keys if key in self.rows}
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        self.begun.set()
-        try:
-            await asyncio.sleep(0)
-            await self.door.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.inside -= 1
-            self.ended += 1
-        if self.rows.get("fault"):
-            raise self.rows["fault"]
-        return seen
-
-
-@pytest.fixture
-def shelf() -> Shelf:
-    shelf = Shelf({key: f"row {key}" for key in range(100)})
-    shelf.door.set()
-    return shelf
-
-
-@pytest.fixture
-def closed(shelf: Shelf) -> Shelf:
-    shelf.door.clear()
-    return shelf
-
-
-def ask(batches: Batches, shelf: Shelf, key: Any, kind: str = "kind") -> asyncio.Task[Any]:
-    return asyncio.create_task(batches.get(kind, key, shelf.load))
-
-
-async def turns(number: int = 5) -> None:
-    for _ in range(number):
-        await asyncio.sleep(0)
+from tests.data.shelf import Shelf, ask, turns
 
 
 async def wholly_taken(batches: Batches, shelf: Shelf) -> list[asyncio.Task[Any]]:
@@ -347,57 +290,3 @@ async def test_reads_after_an_error_begin_as_ever(closed: Shelf) -> None:
         await tasks[0]
     del closed.rows["fault"]
     assert await batches.get("kind", 1, closed.load) == "row 1"
-
-
-# ---- company --------------------------------------------------------------------------------------------------------
-
-
-async def test_a_small_batch_waits_for_the_one_that_runs(closed: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "PATIENCE", 60)
-    batches = Batches(running=2, least=3)
-    tasks = [ask(batches, closed, 0)]
-    await turns()
-    for key in (1, 2):
-        tasks.append(ask(batches, closed, key))
-        await turns()
-    assert closed.reads == [[0]]
-    tasks.append(ask(batches, closed, 3))
-    await turns()
-    assert closed.reads == [[0], [1, 2, 3]], "enough of them are worth a read beside it"
-    tasks.append(ask(batches, closed, 4))
-    await turns()
-    closed.door.set()
-    assert await asyncio.gather(*tasks) == [f"row {key}" for key in range(5)]
-    assert closed.reads == [[0], [1, 2, 3], [4]]
-    assert not batches.lines
-
-
-async def test_a_small_batch_does_not_wait_for_long(closed: Shelf) -> None:
-    batches = Batches(running=2, least=3)
-    first = ask(batches, closed, 0)
-    await turns()
-    second = ask(batches, closed, 1)
-    async with asyncio.timeout(10):
-        while len(closed.reads) < 2:  # noqa: ASYNC110  # a timer begins it
-            await asyncio.sleep(0.005)
-    third = ask(batches, closed, 2)  # both places are taken
-    await asyncio.sleep(2 * batching.PATIENCE)
-    assert closed.reads == [[0], [1]]
-    closed.door.set()
-    assert list(await asyncio.gather(first, second, third)) == ["row 0", "row 1", "row 2"]
-    assert not batches.lines
-
-
-async def test_those_who_leave_a_small_batch_leave_nothing(closed: Shelf) -> None:
-    batches = Batches(running=2, least=3)
-    first = ask(batches, closed, 0)
-    await turns()
-    others = [ask(batches, closed, key) for key in (1, 2)]
-    await turns()
-    for task in others:
-        task.cancel()
-    await asyncio.sleep(2 * batching.PATIENCE)
-    closed.door.set()
-    assert await first == "row 0"
-    assert closed.reads == [[0]]
-    assert not batches.lines
